@@ -1,0 +1,1 @@
+"""MQTT to database: subscribe, validate, batch, commit, then acknowledge."""

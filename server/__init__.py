@@ -1,0 +1,1 @@
+"""The platform: one Flask application, one package per supervision domain, one database."""

@@ -1,0 +1,85 @@
+"""Configuration: read once from the environment into a frozen object; nothing else reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SECRET_BYTES = 32
+"""Length of generated secrets."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of the programs.
+
+    Each is read from `FIELDPROOF_<NAME>`; the defaults run everything embedded below one folder.
+    """
+
+    home: Path
+    """Folder of all data, keys and databases (`FIELDPROOF_HOME`, default `./var`)."""
+    database_url: str
+    """SQLAlchemy URL; default is SQLite below `home`."""
+    public_url: str
+    """Address at which people and devices reach the server."""
+    evidence_dir: Path
+    """Folder of the content-addressed evidence store."""
+    keys_dir: Path
+    """Folder of the server's keys (0700)."""
+    mqtt_host: str
+    mqtt_port: int
+    mqtt_user: str
+    mqtt_password: str
+    token_s: int
+    """Lifetime of an operator's or officer's token, seconds."""
+    device_token_s: int
+    """Lifetime of a device's token, seconds."""
+    secure_cookies: bool
+    """Whether cookies are sent over TLS only; off only for a plain-HTTP loopback."""
+
+
+def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings from environment variables named `FIELDPROOF_*`.
+
+    Raises:
+        ValueError: a number is not one.
+    """
+    home = Path(env.get("FIELDPROOF_HOME", "var")).resolve()
+    public_url = env.get("FIELDPROOF_PUBLIC_URL", "http://127.0.0.1:8080")
+    return Settings(
+        home=home,
+        database_url=env.get("FIELDPROOF_DATABASE_URL", f"sqlite:///{home / 'fieldproof.db'}"),
+        public_url=public_url,
+        evidence_dir=Path(env.get("FIELDPROOF_EVIDENCE_DIR", str(home / "evidence"))),
+        keys_dir=Path(env.get("FIELDPROOF_KEYS_DIR", str(home / "keys"))),
+        mqtt_host=env.get("FIELDPROOF_MQTT_HOST", "127.0.0.1"),
+        mqtt_port=int(env.get("FIELDPROOF_MQTT_PORT", "1883")),
+        mqtt_user=env.get("FIELDPROOF_MQTT_USER", "ingest"),
+        mqtt_password=env.get("FIELDPROOF_MQTT_PASSWORD", ""),
+        token_s=int(env.get("FIELDPROOF_TOKEN_S", "28800")),
+        device_token_s=int(env.get("FIELDPROOF_DEVICE_TOKEN_S", "900")),
+        secure_cookies=public_url.startswith("https://"),
+    )
+
+
+def load_secret(settings: Settings, name: str) -> bytes:
+    """Return the secret `name`, making a random one (mode 0600) at the first call.
+
+    The file is linked into place whole, so two programs starting at once agree on one secret.
+    """
+    settings.keys_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = settings.keys_dir / f"{name}.secret"
+    if not path.exists():
+        fresh = settings.keys_dir / f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(os.urandom(SECRET_BYTES).hex().encode())
+            out.flush()
+            os.fsync(out.fileno())
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return bytes.fromhex(path.read_text().strip())

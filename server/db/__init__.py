@@ -1,0 +1,1 @@
+"""The database ground: engine, transactions, portable types."""

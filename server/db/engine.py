@@ -1,0 +1,164 @@
+"""Engine and transactions, the same on SQLite and PostgreSQL.
+
+SQLite: WAL with `synchronous=FULL` (a commit survives power loss), foreign keys on, explicit BEGIN so that savepoints
+work, and one writer lock (threads and processes) in front of `BEGIN IMMEDIATE`: without it SQLite's own busy handler
+sleeps and makes the slowest writers several times slower.
+"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, sessionmaker
+
+SQLITE_FLOOR = (3, 51, 3)
+"""Older versions (3.7.0 to 3.51.2) can corrupt a WAL database that two connections write."""
+CACHE_KIB = 65_536
+CHECKPOINT_PAGES = 8_000
+BUSY_TIMEOUT_S = 30
+IN_LIST_LIMIT = 500
+"""Most values in one IN list; longer lists are cut (SQLite binds at most 32,766 variables)."""
+
+
+def sqlite_module() -> ModuleType:
+    """Return a SQLite driver new enough to be trusted.
+
+    Raises:
+        RuntimeError: neither Python's own nor `pysqlite3` is at least :data:`SQLITE_FLOOR`.
+    """
+    if sqlite3.sqlite_version_info >= SQLITE_FLOOR:
+        return sqlite3
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        dbapi2 = None
+    if dbapi2 is not None and dbapi2.sqlite_version_info >= SQLITE_FLOOR:
+        module: ModuleType = dbapi2
+        return module
+    raise RuntimeError(f"SQLite {'.'.join(map(str, SQLITE_FLOOR))} or newer is needed; found {sqlite3.sqlite_version}")
+
+
+class WriterLock:
+    """One writer at a time over threads and processes: a `flock` on a file beside the database."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember the path; each holder opens the file anew, since `flock` belongs to the open file."""
+        self._path = path
+        self._threads = threading.Lock()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the lock for the length of the block."""
+        with self._threads:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+
+
+class Database:
+    """One database: its engine and its two kinds of transaction."""
+
+    def __init__(self, url: str) -> None:
+        """Open (lazily) the database at a SQLAlchemy URL (`sqlite:///…` or `postgresql+psycopg://…`)."""
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._lock: WriterLock | None = None
+        if self.is_sqlite:
+            self.engine = self._open_sqlite(url)
+        else:
+            self.engine = create_engine(url, pool_pre_ping=True)
+        self.sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    def _open_sqlite(self, url: str) -> Engine:
+        path = make_url(url).database
+        if not path or path == ":memory:":
+            raise ValueError("SQLite needs a file: several programs share the database")
+        self._lock = WriterLock(Path(f"{path}.lock"))
+        engine = create_engine(url, module=sqlite_module(), connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open a session over one consistent snapshot; nothing written in it is kept."""
+        with self.sessions() as session:
+            if self.is_sqlite:
+                session.connection().exec_driver_sql("BEGIN")
+            else:
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+            session.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open a session that commits at the end of the block, or rolls back if the block raises."""
+        if self._lock is None:
+            with self.sessions.begin() as session:
+                yield session
+            return
+        with self._lock.hold(), self.sessions() as session:
+            session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield session
+                session.commit()
+            except BaseException:
+                session.rollback()
+                raise
+
+    def dispose(self) -> None:
+        """Close all pooled connections (after a fork, or at the end)."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DBAPI connection of either driver
+    connection.isolation_level = None  # the driver's own transaction handling defeats savepoints; we say BEGIN
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"cache_size=-{CACHE_KIB}",
+        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def insert_ignore(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows, leaving out those whose key is there already.
+
+    Args:
+        session: the write session.
+        table: the table, e.g. `Model.__table__`.
+        rows: mappings from column name to value; all with the same keys.
+
+    Returns:
+        How many rows were really inserted.
+    """
+    if not rows:
+        return 0
+    connection: Connection = session.connection()
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    before = _changes(connection)
+    result = connection.execute(insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
+    after = _changes(connection)
+    return result.rowcount if before is None or after is None else after - before
+
+
+def _changes(connection: Connection) -> int | None:
+    """SQLite's running count of changed rows: `executemany` reports no usable rowcount with ON CONFLICT."""
+    if connection.dialect.name != "sqlite":
+        return None
+    count: int = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
+    return count

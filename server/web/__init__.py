@@ -1,0 +1,1 @@
+"""HTTP ground shared by all domains: authentication, transactions, strict JSON, problem details, paging, documentation."""

@@ -1,0 +1,188 @@
+"""Who is asking: signed tokens (JWT, HS256), roles on every view, and scope by region and department.
+
+A token only names its subject. Role, region, department and bindings are read from the database at each request, so
+that a revocation works at once. Browsers carry the same token in a cookie and prove each change with a CSRF token.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import wraps
+from typing import Any, cast
+
+import jwt
+from flask import current_app, g, request
+from sqlalchemy.orm import Session
+
+from server.config import load_secret
+from server.errors import Problem
+from server.runtime import Runtime
+
+COOKIE = "fieldproof_session"
+CSRF_HEADER = "X-CSRF-Token"
+ISSUER = "fieldproof"
+ALGORITHM = "HS256"
+REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "iss", "aud"]
+MAX_TOKEN_CHARS = 4096
+PUBLIC = "public"
+
+View = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The authenticated caller."""
+
+    subject: str
+    """Account id or device id."""
+    role: str
+    """admin, operator, auditor, officer, device or central."""
+    region: str
+    """Division-code prefix without trailing zero pairs: `42` is the province, `420106` a county."""
+    department: str
+    """Department code; empty means all departments."""
+    officers: tuple[str, ...] = ()
+    """Officer ids the caller acts for."""
+    device: str | None = None
+
+
+PrincipalLoader = Callable[[Session, str], Principal]
+"""Loads a subject by id; raises `Problem('unauthenticated')` if it may not act any more."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """An issued token."""
+
+    text: str
+    jti: str
+    expires_at_ms: int
+
+
+def region_prefix(code: str) -> str:
+    """Return a division code without its trailing zero pairs: 420000 → 42, 420100 → 4201, 420106001 → itself."""
+    if len(code) == 6:
+        while len(code) > 2 and code.endswith("00"):
+            code = code[:-2]
+    return code
+
+
+def in_scope(caller: Principal, region: str, department: str) -> bool:
+    """Tell whether something in `region` (division code) and `department` is the caller's business."""
+    return region.startswith(caller.region) and caller.department in ("", department)
+
+
+def require_scope(caller: Principal, region: str, department: str) -> None:
+    """Raise `not-found` for what is outside the caller's scope: its existence is not the caller's business either.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    if not in_scope(caller, region, department):
+        raise Problem("not-found")
+
+
+def issue_token(rt: Runtime, audience: str, subject: str, lifetime_s: int) -> Token:
+    """Return a signed token for a subject (`audience` is `account` or `device`)."""
+    now = rt.now()
+    expires = now + timedelta(seconds=lifetime_s)
+    jti = rt.new_id()
+    claims = {"iss": ISSUER, "aud": audience, "sub": subject, "jti": jti, "iat": now, "exp": expires}
+    text = jwt.encode(claims, _secret(rt), algorithm=ALGORITHM)
+    return Token(text=text, jti=jti, expires_at_ms=int(expires.timestamp()) * 1000)
+
+
+def read_token(rt: Runtime, text: str) -> Mapping[str, Any]:
+    """Verify a token and return its claims.
+
+    Raises:
+        Problem: `unauthenticated` with the reason.
+    """
+    if len(text) > MAX_TOKEN_CHARS:
+        raise Problem("unauthenticated", detail="token too long", limit=MAX_TOKEN_CHARS)
+    try:
+        claims = jwt.decode(
+            text,
+            _secret(rt),
+            algorithms=[ALGORITHM],
+            issuer=ISSUER,
+            audience=["account", "device"],
+            # expiry is checked below, against the injected clock
+            options={"require": REQUIRED_CLAIMS, "verify_exp": False, "verify_iat": False},
+        )
+    except jwt.PyJWTError as error:
+        raise Problem("unauthenticated", detail=f"token refused: {error}") from error
+    if not isinstance(claims["exp"], int) or claims["exp"] <= rt.now().timestamp():
+        raise Problem("unauthenticated", detail="token expired")
+    return claims
+
+
+def csrf_token(rt: Runtime, jti: str) -> str:
+    """Return the CSRF token that belongs to a browser session."""
+    return hmac.new(_secret(rt), f"csrf\n{jti}".encode(), hashlib.sha256).hexdigest()
+
+
+def require(*roles: str) -> Callable[[View], View]:
+    """Let only callers with one of `roles` reach a view; stands directly below the route."""
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any view
+            caller = authenticate()
+            if caller.role not in roles:
+                raise Problem("forbidden", detail=f"needs one of the roles {', '.join(roles)}")
+            return view(*args, **kwargs)
+
+        wrapper.fieldproof_roles = roles  # type: ignore[attr-defined]  # read by the test that every route is guarded
+        return wrapper
+
+    return wrap
+
+
+def public(view: View) -> View:
+    """Mark a view as open to everyone (health, readiness, sign-in and nothing else)."""
+    view.fieldproof_roles = (PUBLIC,)  # type: ignore[attr-defined]  # read by the test that every route is guarded
+    return view
+
+
+def principal() -> Principal:
+    """Return the caller of the running request; only inside `@require`."""
+    return cast(Principal, g.principal)
+
+
+def token_id() -> str:
+    """Return the `jti` of the running request's token; only inside `@require`."""
+    return cast(str, g.token_id)
+
+
+def authenticate() -> Principal:
+    """Identify the caller by bearer token, or by cookie plus CSRF token for changes.
+
+    Raises:
+        Problem: `unauthenticated`, or `forbidden` when the CSRF token is missing or wrong.
+    """
+    rt = cast(Runtime, current_app.extensions["fieldproof"])
+    kind, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    by_cookie = not bearer and COOKIE in request.cookies
+    if bearer and kind.lower() != "bearer":
+        raise Problem("unauthenticated", detail="only bearer tokens are accepted")
+    text = request.cookies[COOKIE] if by_cookie else bearer
+    if not text:
+        raise Problem("unauthenticated", detail="no token")
+    claims = read_token(rt, text)
+    jti = str(claims["jti"])
+    if by_cookie and request.method not in ("GET", "HEAD", "OPTIONS"):
+        given = request.headers.get(CSRF_HEADER) or request.form.get("csrf", "")
+        if not hmac.compare_digest(given.encode(), csrf_token(rt, jti).encode()):
+            raise Problem("forbidden", detail="CSRF token missing or wrong")
+    loaders = cast(Mapping[str, PrincipalLoader], current_app.extensions["fieldproof.principals"])
+    with rt.db.read() as session:
+        caller = loaders[claims["aud"]](session, str(claims["sub"]))
+    g.principal, g.token_id = caller, jti
+    return caller
+
+
+def _secret(rt: Runtime) -> bytes:
+    return load_secret(rt.settings, "jwt")

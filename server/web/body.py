@@ -1,0 +1,99 @@
+"""Strict JSON: what Python's parser accepts beyond the standard is refused here, before anything looks at it."""
+
+import json
+import math
+from typing import Any, NoReturn
+
+from server.errors import Problem
+
+MAX_DEPTH = 32
+"""Deepest accepted nesting of arrays and objects."""
+
+
+def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON strictly (RFC 8259, and the I-JSON rules of RFC 7493 that protect readers).
+
+    Refused: bytes that are not UTF-8, NaN and infinities, numbers beyond the range of a double, duplicate member
+    names, lone surrogates, and nesting deeper than `max_depth`.
+
+    Raises:
+        Problem: `malformed-json`, with the reason.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Problem("malformed-json", detail=f"not UTF-8 at byte {error.start}") from error
+    check_depth(data, max_depth)
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
+    except ValueError as error:  # JSONDecodeError, or an integer with too many digits
+        raise Problem("malformed-json", detail=str(error)) from error
+    if "\\u" in text:
+        _refuse_surrogates(value)
+    return value
+
+
+def check_depth(data: bytes, max_depth: int = MAX_DEPTH) -> None:
+    """Refuse JSON text nested deeper than `max_depth`, in one pass that never recurses.
+
+    Raises:
+        Problem: `malformed-json` with the limit.
+    """
+    if data.count(b"[") + data.count(b"{") <= max_depth:
+        return
+    depth, in_string, escaped = 0, False, False
+    for byte in data:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in (0x5B, 0x7B):
+            depth += 1
+            if depth > max_depth:
+                raise Problem("malformed-json", detail="nested too deep", limit=max_depth)
+        elif byte in (0x5D, 0x7D):
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Problem("malformed-json", detail="a member name occurs twice", field=_printable(twice))
+    return result
+
+
+def _constant(name: str) -> NoReturn:
+    raise Problem("malformed-json", detail=f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise Problem("malformed-json", detail=f"the number {text[:40]} is beyond the range of a double")
+    return value
+
+
+def _refuse_surrogates(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise Problem("malformed-json", detail="a lone surrogate is not text") from error
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _refuse_surrogates(name)
+            _refuse_surrogates(member)
+    elif isinstance(value, list):
+        for member in value:
+            _refuse_surrogates(member)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")[:200]

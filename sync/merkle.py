@@ -171,9 +171,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
     return last == 0 and current == root
 
 
-def verify_consistency(
-    old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
-) -> bool:
+def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]) -> bool:
     """Whether `path` proves that (`old_size`, `old_root`) is a prefix of (`new_size`, `new_root`) (RFC 9162, 2.1.4.2).
 
     The empty tree is a prefix of every tree. Never raises on wrong input.

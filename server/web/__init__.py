@@ -1,1 +1,1 @@
-"""HTTP ground shared by all domains: authentication, transactions, strict JSON, problem details, paging, documentation."""
+"""HTTP ground shared by all domains: authentication, transactions, strict JSON, problems, paging, documentation."""

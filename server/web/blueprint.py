@@ -29,7 +29,7 @@ class StrictParser(FlaskParser):
         return parse_json(req.get_data(cache=True))
 
 
-class Blueprint(flask_smorest.Blueprint):
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest ships no types
     """A set of routes and its part of the OpenAPI document."""
 
     ARGUMENTS_PARSER = StrictParser()

@@ -19,7 +19,9 @@ PAGE = """<!doctype html>
 <link rel="stylesheet" href="{{ url_for('docs.asset', name='swagger-ui.css') }}"></head>
 <body><div id="ui"></div>
 <script src="{{ url_for('docs.asset', name='swagger-ui-bundle.js') }}" nonce="{{ nonce }}"></script>
-<script nonce="{{ nonce }}">SwaggerUIBundle({url: "{{ url_for('docs.document') }}", dom_id: "#ui", validatorUrl: null});</script>
+<script nonce="{{ nonce }}">
+SwaggerUIBundle({url: "{{ url_for('docs.document') }}", dom_id: "#ui", validatorUrl: null});
+</script>
 </body></html>"""
 
 
@@ -40,7 +42,7 @@ def index() -> Response:
 def document() -> Response:
     """Return the OpenAPI 3.1 document."""
     api = cast(Api, current_app.extensions["fieldproof.api"])
-    return current_app.json.response(api.spec.to_dict())
+    return cast(Response, current_app.json.response(api.spec.to_dict()))
 
 
 @blp.get("/assets/<path:name>")

@@ -1,0 +1,104 @@
+"""Discrepancies between what a picture says of itself and what the record says: flags for a person, never a verdict.
+
+A flag blocks nothing. Each has a code and the figures a person needs: minutes apart, metres apart.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from server.evidence.facts import DECODED, MediaFacts
+
+TIME_TOLERANCE_MINUTES = 10
+"""Clocks of handhelds and cameras drift by minutes; more is worth a look."""
+POSITION_TOLERANCE_M = 200
+"""Satellite fixes in built-up areas are off by tens of metres; more is worth a look."""
+EARTH_RADIUS_M = 6_371_008.8
+"""Mean radius (IUGG)."""
+COMPARABLE_DATUMS = ("WGS-84", "WGS84", "CGCS2000")
+"""These differ by centimetres. GCJ-02 is hundreds of metres off and is never compared silently."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A position in degrees, with its datum named."""
+
+    lat: float
+    lon: float
+    datum: str
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the record declares about a file."""
+
+    media_type: str | None = None
+    captured_at: datetime | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One discrepancy: code and figures."""
+
+    code: str
+    detail: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"code": self.code, **self.detail}
+
+
+def compare(facts: MediaFacts, claims: Claims) -> list[Flag]:
+    """Return the flags of one file, in a fixed order."""
+    flags = []
+    if facts.outcome != DECODED:
+        flags.append(Flag(facts.outcome, {"found": facts.media_type, "reason": facts.reason or ""}))
+    if claims.media_type and _family(claims.media_type) != _family(facts.media_type):
+        flags.append(Flag("type-differs", {"declared": claims.media_type, "found": facts.media_type}))
+    return flags + _compare_time(facts, claims) + _compare_place(facts, claims)
+
+
+def distance_m(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
+    """Return the great-circle distance of two points in metres (haversine on a sphere; within 0.5 %)."""
+    phi1, phi2 = math.radians(lat1), math.radians(lat2)
+    half = math.sin((phi2 - phi1) / 2) ** 2
+    half += math.cos(phi1) * math.cos(phi2) * math.sin(math.radians(lon2 - lon1) / 2) ** 2
+    return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(half)))
+
+
+def _compare_time(facts: MediaFacts, claims: Claims) -> list[Flag]:
+    taken = facts.exif.instant()
+    if taken is None or claims.captured_at is None:
+        return []
+    instant, zone_assumed = taken
+    minutes = abs((instant - claims.captured_at).total_seconds()) / 60
+    if minutes <= TIME_TOLERANCE_MINUTES:
+        return []
+    detail = {
+        "minutes": round(minutes),
+        "exif_at": instant.isoformat(),
+        "captured_at": claims.captured_at.isoformat(),
+        "zone_assumed": zone_assumed,
+    }
+    return [Flag("time-differs", detail)]
+
+
+def _compare_place(facts: MediaFacts, claims: Claims) -> list[Flag]:
+    exif = facts.exif
+    if exif.lat is None or exif.lon is None or claims.place is None:
+        return []
+    for datum in (claims.place.datum, exif.datum or "WGS-84"):
+        if datum.strip().upper() not in COMPARABLE_DATUMS:
+            return [Flag("position-not-comparable", {"datum": datum})]
+    metres = distance_m(exif.lat, exif.lon, claims.place.lat, claims.place.lon)
+    if metres <= POSITION_TOLERANCE_M:
+        return []
+    return [Flag("position-differs", {"metres": round(metres), "exif_lat": exif.lat, "exif_lon": exif.lon})]
+
+
+def _family(media_type: str) -> str:
+    """HEIC and HEIF name the same container; everything else names itself."""
+    media_type = media_type.lower().partition(";")[0].strip()
+    return "image/heif" if media_type == "image/heic" else media_type

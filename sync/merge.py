@@ -1,0 +1,84 @@
+"""Merging one accepted act into one record, and saying what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sync.dots import Dot
+from sync.policies import Policies, conflicts, state_of
+from sync.registers import DELETED, Change, RecordState, join
+
+
+class Verdict(StrEnum):
+    """What became of an act, in the order in which a status may rise."""
+
+    APPLIED = "applied"
+    MERGED = "merged"
+    CONFLICT = "conflict"
+    HELD = "held"
+    QUARANTINED = "quarantined"
+
+
+RANK = {Verdict.APPLIED: 0, Verdict.MERGED: 1, Verdict.CONFLICT: 2}
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The outcome of one act."""
+
+    state: RecordState
+    """The record afterwards, without superseded entries."""
+    verdict: Verdict
+    unseen: frozenset[Dot]
+    """Live dots that the act had not seen: it was written concurrently with them."""
+    conflict_fields: tuple[str, ...]
+    """Fields that this act set (or kept alive against a deletion) and that people must now decide."""
+    rivals: frozenset[Dot]
+    """Dots of the other sides of those conflicts."""
+
+
+def merge(state: RecordState, change: Change, policies: Policies) -> Merged:
+    """Merge an act whose causes have all been applied into the record's state."""
+    unseen = state.live_dots() - change.seen - {change.dot}
+    after = join(state, state_of(change, policies)).pruned()
+    mine = tuple(name for name in conflicts(after, policies) if _is_side(after, name, change))
+    rivals = frozenset(dot for name in mine for dot in _sides(after, name)) - {change.dot}
+    verdict = Verdict.CONFLICT if mine else Verdict.MERGED if unseen else Verdict.APPLIED
+    return Merged(after, verdict, unseen, mine, rivals)
+
+
+def _sides(state: RecordState, name: str) -> frozenset[Dot]:
+    """All dots on either side of a conflict; a deletion stands against every other live value."""
+    return state.live_dots() if name == DELETED else frozenset(entry.dot for entry in state.live(name))
+
+
+def _is_side(state: RecordState, name: str, change: Change) -> bool:
+    return change.dot in _sides(state, name)
+
+
+def raised(status: Verdict, to: Verdict) -> Verdict:
+    """Return the higher of two statuses; a status is never lowered, also not by a later resolution."""
+    return to if RANK.get(to, -1) > RANK.get(status, len(RANK)) else status
+
+
+def past(dots: frozenset[Dot], seen_by: Mapping[Dot, frozenset[Dot]]) -> frozenset[Dot]:
+    """Return the causal past of some dots (themselves included): everything seen by them, by what they saw, and so on.
+
+    Args:
+        dots: where to start.
+        seen_by: for each act of the record, the dots it had seen; unknown dots have no past.
+    """
+    found: set[Dot] = set()
+    todo = list(dots)
+    while todo:
+        dot = todo.pop()
+        if dot not in found:
+            found.add(dot)
+            todo.extend(seen_by.get(dot, frozenset()))
+    return frozenset(found)
+
+
+def concurrent(dot: Dot, seen_by: Mapping[Dot, frozenset[Dot]]) -> frozenset[Dot]:
+    """Return the acts of a record that neither saw `dot` nor were seen by it, directly or through others."""
+    before = past(frozenset({dot}), seen_by)
+    return frozenset(other for other in seen_by if other not in before and dot not in past(frozenset({other}), seen_by))

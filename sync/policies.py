@@ -1,0 +1,148 @@
+"""Merge policies: how the live values of a field are read. A policy is a read rule and removes nothing.
+
+Only two of them also say which seen values an act replaces: adding to a set or appending to a list replaces nothing
+but what the act names.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sync.dots import Dot, parse_dot
+from sync.registers import DELETED, EVERY_FIELD, Change, Json, Live, RecordState
+
+
+class Rule(StrEnum):
+    """The read rules."""
+
+    LATEST = "latest"
+    """The newest by corrected time, then dot."""
+    FIRST = "first"
+    """The oldest by corrected time, then dot."""
+    MONOTONE = "monotone"
+    """The furthest along a declared total order; concurrent steps never conflict."""
+    SET = "set"
+    """Add-wins set: the union of all live additions."""
+    APPEND = "append"
+    """A list in order of corrected time, then dot."""
+    MANUAL = "manual"
+    """Legal content: differing live values are a conflict until a person decides."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The policy of one field; `order` is the total order of a monotone state, earliest first."""
+
+    rule: Rule
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a field says: its value, and whether people must decide first (then `value` is None)."""
+
+    value: Json
+    conflict: bool = False
+
+
+Policies = Mapping[str, Policy]
+DEFAULT = Policy(Rule.LATEST)
+"""For fields of a newer schema version than ours: kept and passed on, read as the newest."""
+
+
+def state_of(change: Change, policies: Policies) -> RecordState:
+    """Return the state that one act alone amounts to.
+
+    In each field it sets, the act supersedes exactly what it had seen there; in a set field only the dots its value
+    names in `remove`; in an append field nothing. An edit also supersedes deletions it had seen, and a deletion
+    supersedes all it had seen in every field.
+    """
+    if change.delete:
+        mark = Live(change.dot, True, change.at_ms)
+        return RecordState({DELETED: {change.dot: mark}}, {EVERY_FIELD: change.seen})
+    entries: dict[str, dict[Dot, Live]] = {}
+    superseded: dict[str, frozenset[Dot]] = {DELETED: change.seen} if change.seen else {}
+    for name, value in change.fields.items():
+        rule = policies.get(name, DEFAULT).rule
+        if rule is Rule.SET:
+            added, removed = set_change(value)
+            entries[name] = {change.dot: Live(change.dot, added, change.at_ms)}
+            superseded[name] = frozenset(removed) & change.seen
+        else:
+            entries[name] = {change.dot: Live(change.dot, value, change.at_ms)}
+            if rule is not Rule.APPEND:
+                superseded[name] = change.seen
+    return RecordState(entries, superseded)
+
+
+def set_change(value: Json) -> tuple[list[Json], list[Dot]]:
+    """Split a set field's change `{"add": [elements], "remove": [dots]}`.
+
+    Raises:
+        ValueError: the value is not of this shape.
+    """
+    if not isinstance(value, dict) or not value.keys() <= {"add", "remove"}:
+        raise ValueError('a set change is {"add": [...], "remove": [dots]}')
+    added, removed = value.get("add", []), value.get("remove", [])
+    if not isinstance(added, list) or not isinstance(removed, list):
+        raise ValueError('"add" and "remove" are lists')
+    return added, [parse_dot(dot) for dot in removed]
+
+
+def read(policy: Policy, values: Sequence[Live]) -> Reading:
+    """Read a field's live values by its policy; no values read as None (a set or list: as empty)."""
+    match policy.rule:
+        case Rule.SET:
+            return Reading(_union(values))
+        case Rule.APPEND:
+            return Reading([entry.value for entry in sorted(values, key=_by_time)])
+    if not values:
+        return Reading(None)
+    match policy.rule:
+        case Rule.FIRST:
+            return Reading(min(values, key=_by_time).value)
+        case Rule.MONOTONE:
+            rank = {state: index for index, state in enumerate(policy.order)}
+            return Reading(max(values, key=lambda entry: (rank.get(entry.value, -1), *_by_time(entry))).value)
+        case Rule.MANUAL if len({canonical(entry.value) for entry in values}) > 1:
+            return Reading(None, conflict=True)
+    return Reading(max(values, key=_by_time).value)
+
+
+def read_record(state: RecordState, policies: Policies) -> dict[str, Reading]:
+    """Read all fields of a record that have live values; the deletion mark is not a field."""
+    return {
+        name: read(policies.get(name, DEFAULT), values)
+        for name, values in state.live_fields().items()
+        if name != DELETED
+    }
+
+
+def conflicts(state: RecordState, policies: Policies) -> tuple[str, ...]:
+    """Return the names of the fields that people must decide; `_deleted` when an edit and a deletion met."""
+    fields = state.live_fields()
+    found = [name for name, values in fields.items() if read(policies.get(name, DEFAULT), values).conflict]
+    if DELETED in fields and len(fields) > 1:
+        found.append(DELETED)
+    return tuple(sorted(found))
+
+
+def is_deleted(state: RecordState) -> bool:
+    """Tell whether the record is gone: a live deletion, and nothing else alive."""
+    return set(state.live_fields()) == {DELETED}
+
+
+def canonical(value: Json) -> str:
+    """Return one spelling per JSON value, for comparing values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _by_time(entry: Live) -> tuple[int, Dot]:
+    return entry.at_ms, entry.dot
+
+
+def _union(values: Sequence[Live]) -> list[Any]:
+    elements = {canonical(element): element for entry in values for element in entry.value}
+    return [elements[key] for key in sorted(elements)]

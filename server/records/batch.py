@@ -1,0 +1,268 @@
+"""Merging a batch of acts: records are loaded once, merged in memory, and written with a few bulk statements.
+
+Lock order: record rows by (kind, id), the counter row last. The position of a change is taken from the counter in the
+same transaction, so readers meet positions in the order of commits, without gaps, on both databases.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from server.db.engine import IN_LIST_LIMIT, insert_ignore
+from server.records.lines import Placement, decode_state, encode_line, policies_of
+from server.records.models import Act, Conflict, RecordAssignee, ServerState, SyncedRecord
+from server.runtime import Runtime
+from sync.acts import ActParts
+from sync.dots import Dot, parse_dot
+from sync.merge import Merged, Verdict, concurrent, merge, raised
+from sync.policies import conflicts, is_deleted
+from sync.registers import Change, RecordState
+
+Key = tuple[str, str]
+"""(kind, record id)."""
+SETTLED = (Verdict.APPLIED, Verdict.MERGED, Verdict.CONFLICT)
+"""Statuses of acts that are part of their record's state."""
+
+
+@dataclass
+class Held:
+    """A loaded record and what the batch has made of it."""
+
+    placement: Placement
+    state: RecordState
+    known: bool
+    """Whether the database has it already."""
+    conflict_fields: tuple[str, ...] = ()
+    changed: bool = False
+    position: int = 0
+    history: dict[Dot, frozenset[Dot]] | None = None
+    """Seen dots of all acts of the record, loaded when first needed."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An act that is ready to be merged: checked, stamped, its causes applied."""
+
+    kind: str
+    record: str
+    change: Change
+    author: str
+    device: str | None
+    parts: ActParts
+    held_row: bool = False
+    """Whether its row is in the database already (a held act being released)."""
+
+
+@dataclass
+class RecordBatch:
+    """A unit of work over synced records; use :meth:`load`, :meth:`apply`, then :meth:`flush` once."""
+
+    session: Session
+    rt: Runtime
+    records: dict[Key, Held] = field(default_factory=dict)
+    rows: dict[Dot, dict[str, Any]] = field(default_factory=dict)
+    """Rows of acts to insert."""
+    raises: dict[Dot, Verdict] = field(default_factory=dict)
+    """Acts of other batches whose status rises."""
+    released: dict[Dot, tuple[Verdict, int]] = field(default_factory=dict)
+    record_of: dict[Dot, Key] = field(default_factory=dict)
+
+    def load(self, keys: Iterable[Key]) -> None:
+        """Read the records (and lock them, where the database locks rows) that the batch will touch."""
+        missing = sorted(set(keys) - self.records.keys())
+        for start in range(0, len(missing), IN_LIST_LIMIT):
+            chunk = missing[start : start + IN_LIST_LIMIT]
+            wanted = tuple_(SyncedRecord.kind, SyncedRecord.id).in_(chunk)
+            found = self.session.execute(
+                select(SyncedRecord).where(wanted).order_by(SyncedRecord.kind, SyncedRecord.id).with_for_update()
+            ).scalars()
+            rows = list(found)
+            people = self._assignees(chunk) if rows else {}
+            for row in rows:
+                key = (row.kind, row.id)
+                placement = Placement(row.region, row.department, people.get(key, ()), row.parent)
+                self.records[key] = Held(placement, decode_state(row.line), True, tuple(row.conflict_fields))
+
+    def _assignees(self, keys: list[Key]) -> dict[Key, tuple[str, ...]]:
+        wanted = tuple_(RecordAssignee.kind, RecordAssignee.id).in_(keys)
+        found: dict[Key, tuple[str, ...]] = {}
+        query = select(RecordAssignee.kind, RecordAssignee.id, RecordAssignee.officer).where(wanted)
+        for kind, record_id, officer in self.session.execute(query.order_by(RecordAssignee.officer)):
+            found[kind, record_id] = (*found.get((kind, record_id), ()), officer)
+        return found
+
+    def create(self, key: Key, placement: Placement) -> None:
+        """Prepare a record that does not exist yet."""
+        self.records[key] = Held(placement, RecordState(), False)
+
+    def apply(self, act: Incoming) -> Merged:
+        """Merge one act into its (loaded or created) record and queue the rows that follow from it."""
+        key = (act.kind, act.record)
+        held = self.records[key]
+        dot = act.change.dot
+        outcome = merge(held.state, act.change, policies_of(act.kind))
+        if outcome.unseen:
+            self._raise_concurrent(key, held, act.change)
+        for rival in outcome.rivals:
+            self._raise(rival, Verdict.CONFLICT)
+        held.state, held.changed = outcome.state, True
+        if held.history is not None:
+            held.history[dot] = act.change.seen
+        self.record_of[dot] = key
+        if act.held_row:
+            self.released[dot] = (outcome.verdict, act.change.at_ms)
+        else:
+            self.rows[dot] = self._act_row(act, outcome.verdict)
+        return outcome
+
+    def _raise_concurrent(self, key: Key, held: Held, change: Change) -> None:
+        if held.history is None:
+            held.history = self._load_history(key)
+        held.history[change.dot] = change.seen
+        for other in concurrent(change.dot, held.history):
+            self._raise(other, Verdict.MERGED)
+
+    def _load_history(self, key: Key) -> dict[Dot, frozenset[Dot]]:
+        acts = select(Act.journal, Act.seq, Act.header).where(
+            Act.kind == key[0], Act.record == key[1], Act.status.in_(SETTLED)
+        )
+        history = {Dot(journal, seq): seen_of(header) for journal, seq, header in self.session.execute(acts)}
+        for dot, row in self.rows.items():
+            if self.record_of.get(dot) == key:
+                history[dot] = seen_of(row["header"])
+        return history
+
+    def _raise(self, dot: Dot, to: Verdict) -> None:
+        row = self.rows.get(dot)
+        if row is not None:
+            row["status"] = raised(Verdict(row["status"]), to)
+        elif dot in self.released:
+            status, at_ms = self.released[dot]
+            self.released[dot] = (raised(status, to), at_ms)
+        else:
+            self.raises[dot] = raised(self.raises.get(dot, Verdict.APPLIED), to)
+
+    def _act_row(self, act: Incoming, verdict: Verdict) -> dict[str, Any]:
+        return {
+            "journal": act.change.dot.journal,
+            "seq": act.change.dot.seq,
+            "hash": act.parts.hash(),
+            "kind": act.kind,
+            "record": act.record,
+            "device": act.device,
+            "author": act.author,
+            "header": act.parts.header,
+            "body": act.parts.body,
+            "personal": act.parts.personal,
+            "received_at": self.rt.now(),
+            "at_ms": act.change.at_ms,
+            "verdict": verdict,
+            "status": verdict,
+            "status_position": 0,
+            "waiting_for": None,
+            "problem": None,
+            "receipt": b"",
+        }
+
+    def take_positions(self) -> int:
+        """Give every changed record its place in the feed; returns the newest position.
+
+        This takes the counter row and holds it until the commit, so it comes after all record locks.
+        """
+        changed = [held for held in self.records.values() if held.changed]
+        newest = advance_counter(self.session, len(changed))
+        for offset, held in enumerate(changed):
+            held.position = newest - len(changed) + 1 + offset
+        return newest
+
+    def flush(self) -> list[Key]:
+        """Write acts, records, statuses and conflicts; call after :meth:`take_positions`. Returns the changed keys."""
+        newest = max((held.position for held in self.records.values()), default=0)
+        self._write_records()
+        for dot, row in self.rows.items():
+            if dot in self.record_of:
+                row["status_position"] = self.records[self.record_of[dot]].position
+        if self.rows:
+            self.session.execute(insert(Act), list(self.rows.values()))
+        self._write_statuses(newest)
+        self._write_conflicts()
+        return [key for key, held in self.records.items() if held.changed]
+
+    def _write_records(self) -> None:
+        fresh, known, people = [], [], []
+        for (kind, record_id), held in self.records.items():
+            if not held.changed:
+                continue
+            place = held.placement
+            row = {
+                "kind": kind,
+                "id": record_id,
+                "position": held.position,
+                "region": place.region,
+                "department": place.department,
+                "assigned": bool(place.assignees),
+                "parent": place.parent,
+                "deleted": is_deleted(held.state),
+                "conflict_fields": list(conflicts(held.state, policies_of(kind))),
+                "line": encode_line(kind, record_id, held.position, place, held.state),
+            }
+            (known if held.known else fresh).append(row)
+            people += [{"kind": kind, "id": record_id, "officer": o, "active": True} for o in place.assignees]
+        if fresh:
+            self.session.execute(insert(SyncedRecord), fresh)
+        if known:
+            self.session.execute(update(SyncedRecord), known)
+        insert_ignore(self.session, RecordAssignee.__table__, people)  # type: ignore[arg-type]  # FromClause in stubs
+
+    def _write_statuses(self, newest: int) -> None:
+        for dot, (status, at_ms) in self.released.items():
+            values = {"status": status, "at_ms": at_ms, "waiting_for": None, "status_position": newest}
+            self.session.execute(update(Act).where(Act.journal == dot.journal, Act.seq == dot.seq).values(values))
+        for dot, to in self.raises.items():
+            lower = [status for status in SETTLED if raised(status, to) != status]
+            target = update(Act).where(Act.journal == dot.journal, Act.seq == dot.seq, Act.status.in_(lower))
+            self.session.execute(target.values(status=to, status_position=newest))
+
+    def _write_conflicts(self) -> None:
+        for key, held in self.records.items():
+            before, after = set(held.conflict_fields), set(conflicts(held.state, policies_of(key[0])))
+            if not held.changed or before == after:
+                continue
+            for name in sorted(after - before):
+                self.session.add(
+                    Conflict(
+                        id=self.rt.new_id(),
+                        kind=key[0],
+                        record=key[1],
+                        field=name,
+                        region=held.placement.region,
+                        department=held.placement.department,
+                        opened_at=self.rt.now(),
+                        status="open",
+                    )
+                )
+            gone = update(Conflict).where(
+                Conflict.kind == key[0],
+                Conflict.record == key[1],
+                Conflict.status == "open",
+                Conflict.field.in_(before - after),
+            )
+            self.session.execute(gone.values(status="dissolved", ended_at=self.rt.now()))
+
+
+def seen_of(header: bytes) -> frozenset[Dot]:
+    """Return the dots an accepted act had seen, from its stored header."""
+    members: Mapping[str, Any] = json.loads(header)
+    return frozenset(parse_dot(dot) for dot in members["seen"])
+
+
+def advance_counter(session: Session, by: int) -> int:
+    """Advance the feed counter and return its new value; the row stays locked until the commit."""
+    state = session.execute(select(ServerState).where(ServerState.id == 1).with_for_update()).scalar_one()
+    state.position += by
+    session.flush()
+    return state.position

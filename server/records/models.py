@@ -1,0 +1,126 @@
+"""Tables of the synced records.
+
+The feed is the table of records itself, ordered by `position`: a record moves to the end when it changes, so a reader
+sees each at its newest place, and compaction has nothing to do.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.db.base import Base, JsonValue, UtcDateTime
+
+
+class ServerState(Base):
+    """One row: the server's epoch and its counters. Updated last in every transaction that feeds."""
+
+    __tablename__ = "server_state"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    epoch: Mapped[str] = mapped_column(String(36))
+    position: Mapped[int] = mapped_column(BigInteger)
+    office_seq: Mapped[int] = mapped_column(BigInteger)
+
+
+class SyncedRecord(Base):
+    """The merged state of one record."""
+
+    __tablename__ = "synced_record"
+    __table_args__ = (
+        Index(None, "position", unique=True),
+        Index(None, "parent"),
+        Index(None, "kind", "region"),
+    )
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+    region: Mapped[str] = mapped_column(String(9))
+    """Division code; empty: for every region."""
+    department: Mapped[str] = mapped_column(String(32))
+    """Department code; empty: for every department."""
+    assigned: Mapped[bool] = mapped_column(Boolean)
+    """Whether only its assignees see it."""
+    parent: Mapped[str | None] = mapped_column(String(36))
+    """Id of the inspection it belongs to, if it belongs to one."""
+    deleted: Mapped[bool] = mapped_column(Boolean)
+    conflict_fields: Mapped[list[str]] = mapped_column(JsonValue)
+    line: Mapped[bytes] = mapped_column(LargeBinary)
+    """The record as it is served, without the line feed."""
+
+
+class RecordAssignee(Base):
+    """Who a record is assigned to. A former assignee stays, inactive: acts written before the change still land."""
+
+    __tablename__ = "record_assignee"
+    __table_args__ = (
+        ForeignKeyConstraint(["kind", "id"], ["synced_record.kind", "synced_record.id"]),
+        Index(None, "officer"),
+    )
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    officer: Mapped[str] = mapped_column(String(36), primary_key=True)
+    active: Mapped[bool] = mapped_column(Boolean)
+
+
+class Act(Base):
+    """One act, as the bytes that arrived; office acts carry the epoch as their journal."""
+
+    __tablename__ = "act"
+    __table_args__ = (
+        Index(None, "kind", "record"),
+        Index(None, "waiting_for"),
+        Index(None, "journal", "status_position"),
+        Index(None, "status"),
+    )
+
+    journal: Mapped[str] = mapped_column(String(36), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    hash: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(64))
+    record: Mapped[str] = mapped_column(String(64))
+    device: Mapped[str | None] = mapped_column(String(36))
+    author: Mapped[str] = mapped_column(String(64))
+    """Officer id, or account id for office acts."""
+    header: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    personal: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    """Corrected time of the act, stamped once at acceptance."""
+    verdict: Mapped[str] = mapped_column(String(12))
+    """The first verdict; never changes."""
+    status: Mapped[str] = mapped_column(String(12))
+    """What became of it since; rises, never falls, and resolutions leave it."""
+    status_position: Mapped[int] = mapped_column(BigInteger)
+    """Feed position at which the status last changed."""
+    waiting_for: Mapped[str | None] = mapped_column(String(64))
+    """What a held act waits for: a dot, or a record as `kind/id`."""
+    problem: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
+    receipt: Mapped[bytes] = mapped_column(LargeBinary)
+    """The stored receipt; empty for office acts."""
+
+
+class Conflict(Base):
+    """A field that people must decide."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (Index(None, "status", "region"), Index(None, "kind", "record", "field"))
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    record: Mapped[str] = mapped_column(String(36))
+    field: Mapped[str] = mapped_column(String(64))
+    region: Mapped[str] = mapped_column(String(9))
+    department: Mapped[str] = mapped_column(String(32))
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[str] = mapped_column(String(12))
+    """open; decided (by a person); dissolved (the sides' own later acts agree)."""
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    decided_by: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str | None] = mapped_column(Text)
+    decision: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
+    """`{"dot": the decision's dot, "value": what was decided, "sides": [the sides as they stood]}`."""

@@ -193,7 +193,9 @@ class RecordBatch:
         return [key for key, held in self.records.items() if held.changed]
 
     def _write_records(self) -> None:
-        fresh, known, people = [], [], []
+        fresh: list[dict[str, Any]] = []
+        known: list[dict[str, Any]] = []
+        people: list[dict[str, Any]] = []
         for (kind, record_id), held in self.records.items():
             if not held.changed:
                 continue

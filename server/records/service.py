@@ -141,7 +141,8 @@ def check_office_fields(kind: str, fields: Mapping[str, Any]) -> None:
     try:
         KINDS[kind].schema(partial=True).load(dict(fields))
     except ValidationError as error:
-        name, reasons = next(iter(error.normalized_messages().items()))
+        messages = error.messages if isinstance(error.messages, dict) else {"": error.messages}
+        name, reasons = next(iter(messages.items()))
         raise Problem("invalid-field", field=str(name), detail=str(reasons)) from error
 
 
@@ -229,9 +230,8 @@ def feed_page(session: Session, scope: FeedScope, after: int, limit: int) -> lis
         RecordAssignee.active.is_(True),
         RecordAssignee.officer.in_(scope.officers),
     )
-    in_region = and_(SyncedRecord.region >= scope.region, SyncedRecord.region < f"{scope.region}~")
     visible = and_(
-        or_(SyncedRecord.region == "", in_region),
+        or_(SyncedRecord.region == "", SyncedRecord.region.startswith(scope.region, autoescape=True)),
         or_(SyncedRecord.department == "", SyncedRecord.department == scope.department),
         or_(SyncedRecord.assigned.is_(False), mine),
     )

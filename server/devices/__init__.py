@@ -1,0 +1,1 @@
+"""Handhelds: enrolment with approval, their keys, their officers, revocation, last seen."""

@@ -1,0 +1,1 @@
+"""Regulated entities: firms and other bodies under supervision."""

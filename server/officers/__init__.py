@@ -1,0 +1,1 @@
+"""Officers: certified inspectors, their certificates, region and department."""

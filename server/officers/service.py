@@ -1,0 +1,67 @@
+"""Keeping officers, and finding those who may act."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.errors import Problem
+from server.officers.models import Officer
+from server.records.lines import Placement
+from server.records.service import OfficeChange, office_write_many
+from server.runtime import Runtime
+from server.web.auth import region_prefix
+
+
+def add_officers(session: Session, rt: Runtime, officers: list[Officer], *, author: str) -> None:
+    """Enter officers and publish them to the handhelds of their department and region."""
+    session.add_all(officers)
+    changes = [
+        OfficeChange(
+            "officer",
+            officer.id,
+            {
+                "name": officer.name,
+                "certificate_number": officer.certificate_number,
+                "certificate_valid_until": officer.certificate_valid_until.isoformat(),
+                "department": officer.department,
+                "region": officer.region,
+            },
+            author,
+            Placement(officer.region, officer.department),
+        )
+        for officer in officers
+    ]
+    office_write_many(session, rt, changes)
+
+
+def get_officers(session: Session, ids: Iterable[str]) -> dict[str, Officer]:
+    """Return officers by id; unknown ids are left out."""
+    rows = session.execute(select(Officer).where(Officer.id.in_(list(ids)))).scalars()
+    return {officer.id: officer for officer in rows}
+
+
+def get_officer(session: Session, officer_id: str) -> Officer:
+    """Return one officer.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    officer = session.get(Officer, officer_id)
+    if officer is None:
+        raise Problem("not-found", detail="no officer with this id")
+    return officer
+
+
+def officers_for(session: Session, region: str, department: str, on: datetime) -> list[Officer]:
+    """Return the officers of a department whose region covers a place and whose certificate is valid at an instant.
+
+    An officer of a county covers its townships, one of a city its counties, one of the province everything.
+    """
+    rows = session.execute(
+        select(Officer)
+        .where(Officer.department == department, Officer.certificate_valid_until >= on)
+        .order_by(Officer.id)
+    ).scalars()
+    return [officer for officer in rows if region.startswith(region_prefix(officer.region))]

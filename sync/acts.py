@@ -9,6 +9,7 @@ bytes and salt are destroyed. The act's hash covers the header alone: erasing pe
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -20,6 +21,8 @@ ACT_DOMAIN = b"fieldproof-act-v1\n"
 WIRE_VERSION = 1
 SALT_CHARS = 22
 """A salt is 16 random bytes in base64url without padding."""
+SALT = re.compile(rf"[A-Za-z0-9_-]{{{SALT_CHARS}}}")
+HASH = re.compile(r"[0-9a-f]{64}")
 MAX_PART_BYTES = 64 * 1024
 """Largest header, body or personal part of an act."""
 MAX_SEEN = 512
@@ -79,6 +82,11 @@ class Header:
     def dot(self) -> Dot:
         """The act's own name."""
         return Dot(self.journal, self.seq)
+
+
+def is_hash(value: object) -> bool:
+    """Tell whether a value is a SHA-256 in its one accepted spelling."""
+    return isinstance(value, str) and HASH.fullmatch(value) is not None
 
 
 def commitment(part: bytes) -> str:
@@ -143,9 +151,8 @@ def parse_header(members: object) -> Header:
         _refuse("header", "is not an object")
     wanted = {"v", "prev", "op", "seen", *Header.__dataclass_fields__}
     for name in sorted(wanted ^ members.keys()):
-        _refuse(name, "is missing" if name in wanted else "is not known")
-    if members["v"] != WIRE_VERSION:
-        _refuse("v", f"must be {WIRE_VERSION}")
+        _refuse(name[:MAX_NAME_CHARS], "is missing" if name in wanted else "is not known")
+    check_version(members["v"], WIRE_VERSION)
     for name in ("journal", "record", "boot", "officer"):
         if not is_id(members[name]):
             _refuse(name, "is not an id")
@@ -159,17 +166,37 @@ def parse_header(members: object) -> Header:
     _check_hash("body", members["body"])
     if members["personal"] is not None:
         _check_hash("personal", members["personal"])
-    return Header(**{name: members[name] for name in Header.__dataclass_fields__} | {"seen": _seen(members["seen"])})
+    seen = _seen(members["seen"])
+    if any(dot.journal == members["journal"] and dot.seq >= members["seq"] for dot in seen):
+        _refuse("seen", "names the act itself or a later one of its journal")
+    return Header(**{name: members[name] for name in Header.__dataclass_fields__} | {"seen": seen})
 
 
-def check_commitments(header: Header, parts: ActParts) -> None:
+def check_version(value: object, wanted: int) -> None:
+    """Require a wire version: the number itself, neither true nor 1.0.
+
+    Raises:
+        ActError: it is another one.
+    """
+    if type(value) is not int or value != wanted:
+        _refuse("v", f"must be {wanted}")
+
+
+def check_commitments(header: Header, parts: ActParts, *, erasable: bool = False) -> None:
     """Compare the parts with what the header commits to.
+
+    Args:
+        header: the decoded header.
+        parts: the act.
+        erasable: accept that a committed personal part is gone: stored acts may have been erased, sent ones may not.
 
     Raises:
         ActError: a part differs.
     """
     if commitment(parts.body) != header.body:
         _refuse("body", "does not match its commitment")
+    if erasable and not parts.personal:
+        return
     if (commitment(parts.personal) if parts.personal else None) != header.personal:
         _refuse("personal", "does not match its commitment")
 
@@ -183,16 +210,34 @@ def parse_fields(name: str, members: object) -> dict[str, Any]:
     if not isinstance(members, dict) or members.keys() != {"salt", "fields"}:
         _refuse(name, 'must be {"salt", "fields"}')
     salt, fields = members["salt"], members["fields"]
-    if not isinstance(salt, str) or len(salt) != SALT_CHARS:
-        _refuse(f"{name}.salt", f"must be {SALT_CHARS} characters", SALT_CHARS)
+    if not isinstance(salt, str) or not SALT.fullmatch(salt):
+        _refuse(f"{name}.salt", "is not 16 bytes in base64url without padding", SALT_CHARS)
     if not isinstance(fields, dict):
         _refuse(f"{name}.fields", "is not an object")
     if len(fields) > MAX_FIELDS:
         _refuse(f"{name}.fields", "too many", MAX_FIELDS)
     for field in fields:
-        if not 0 < len(field) <= MAX_NAME_CHARS or field.startswith("_") or field == "*":
+        if not 0 < len(field) <= MAX_NAME_CHARS or field.startswith("_"):
             _refuse(f"{name}.fields", f"{field[:MAX_NAME_CHARS]!r} is not a field name", MAX_NAME_CHARS)
     return fields
+
+
+def all_fields(op: str, body: Mapping[str, Any], personal: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of both parts of an act together.
+
+    A put that sets nothing would leave no live value and so could never be seen; a deletion sets nothing.
+
+    Raises:
+        ActError: a field stands in both parts, there are too many, or their number does not suit the operation.
+    """
+    twice = body.keys() & personal.keys()
+    if twice:
+        _refuse("personal.fields", f"{min(twice)!r} also stands in the body")
+    if len(body) + len(personal) > MAX_FIELDS:
+        _refuse("personal.fields", "too many", MAX_FIELDS)
+    if (op == DELETE) == bool(body or personal):
+        _refuse("body.fields", "a put sets at least one field, a deletion none")
+    return {**body, **personal}
 
 
 def _seen(dots: object) -> frozenset[Dot]:
@@ -214,7 +259,7 @@ def _check_number(name: str, value: object, floor: int) -> None:
 def _check_hash(name: str, value: object, *, empty: bool = False) -> None:
     if empty and value == "":
         return
-    if not isinstance(value, str) or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+    if not is_hash(value):
         _refuse(name, "is not a SHA-256 in lower-case hexadecimal")
 
 

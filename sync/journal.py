@@ -1,10 +1,11 @@
 """A device's journal: dense numbers, each act naming its predecessor's hash, one signature per pushed segment."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sync.acts import ActError, ActParts, encode, parse_header
+from sync.acts import ActError, ActParts, Header, check_commitments, check_version, encode, is_hash, parse_header
 from sync.dots import MAX_SEQUENCE
 from sync.ids import is_id
 
@@ -17,6 +18,8 @@ MAX_SEGMENT_ACTS = 500
 """Most acts in one pushed segment."""
 MAX_SEGMENT_BYTES = 8 * 1024 * 1024
 """Largest pushed segment."""
+SIGNATURE = re.compile(r"[A-Za-z0-9_-]{86}")
+"""An Ed25519 signature in base64url without padding."""
 MAX_JOURNAL_GAP = 10_000
 """How far a segment may lie beyond the server's head of the journal."""
 
@@ -84,8 +87,7 @@ def parse_segment_head(members: object) -> SegmentHead:
     """
     if not isinstance(members, dict) or members.keys() != {"v", *SegmentHead.__dataclass_fields__}:
         raise ActError("segment", "the first line must be the segment head")
-    if members["v"] != SEGMENT_VERSION:
-        raise ActError("v", f"must be {SEGMENT_VERSION}")
+    check_version(members["v"], SEGMENT_VERSION)
     for name in ("journal", "boot"):
         if not is_id(members[name]):
             raise ActError(name, "is not an id")
@@ -95,9 +97,10 @@ def parse_segment_head(members: object) -> SegmentHead:
         raise ActError("first", "must be from 1 to last")
     if members["last"] - members["first"] >= MAX_SEGMENT_ACTS:
         raise ActError("last", "too many acts in one segment", MAX_SEGMENT_ACTS)
-    for name in ("head", "signature"):
-        if not isinstance(members[name], str) or len(members[name]) > 128:
-            raise ActError(name, "is not text", 128)
+    if not is_hash(members["head"]):
+        raise ActError("head", "is not a SHA-256 in lower-case hexadecimal")
+    if not isinstance(members["signature"], str) or not SIGNATURE.fullmatch(members["signature"]):
+        raise ActError("signature", "is not an Ed25519 signature in base64url without padding")
     values: dict[str, Any] = {name: members[name] for name in SegmentHead.__dataclass_fields__}
     return SegmentHead(**values | {"parent": _parent(members["parent"])})
 
@@ -107,9 +110,11 @@ def _parent(members: object) -> Fork | None:
         return None
     if not isinstance(members, dict) or members.keys() != {"journal", "seq", "hash"} or not is_id(members["journal"]):
         raise ActError("parent", 'must be null or {"journal", "seq", "hash"}')
-    if not isinstance(members["hash"], str) or len(members["hash"]) != 64:
-        raise ActError("parent.hash", "is not a hash")
+    if not is_hash(members["hash"]):
+        raise ActError("parent.hash", "is not a SHA-256 in lower-case hexadecimal")
     _number("parent.seq", members["seq"])
+    if members["seq"] < 1:
+        raise ActError("parent.seq", "must be from 1")
     return Fork(members["journal"], members["seq"], members["hash"])
 
 
@@ -129,33 +134,73 @@ def enrol_statement(public_key: str, officer: str) -> bytes:
 
 
 def chain_breaks(
-    acts: Iterable[ActParts], decode: Callable[[bytes], object], *, journal: str, first: int = 1, prev: str = ""
+    acts: Iterable[ActParts],
+    decode: Callable[[bytes], object],
+    *,
+    journal: str,
+    first: int = 1,
+    prev: str = "",
+    last: int | None = None,
+    head: str | None = None,
 ) -> list[Break]:
-    """Check a run of acts of one journal: dense numbers, and each act naming its predecessor's hash.
+    """Check a run of acts of one journal: dense numbers, each act naming its predecessor's hash, whole parts.
+
+    Without `last` and `head` (from a signed segment head or a receipt) nothing can say whether the end of the run is
+    the end of the journal, or whether its newest act is the one that was written.
 
     Args:
-        acts: the acts in order.
-        decode: turns header bytes into a JSON value.
+        acts: the acts in order. A committed personal part may be absent: it may have been erased.
+        decode: turns header bytes into a JSON value; raises ValueError if it cannot.
         journal: the journal they belong to.
         first: the number the run starts with.
         prev: the hash of the act before it.
+        last: the number it must reach.
+        head: the hash its newest act must have.
 
     Returns:
-        Every place that does not hold; empty when the run is whole.
+        Every place that does not hold, in the order found, each with the number of the act that was changed, left
+        out, put in or moved; empty when the run is whole.
     """
     found: list[Break] = []
-    seq = first
+    seq, hash_ = first - 1, prev
     for parts in acts:
         try:
             header = parse_header(decode(parts.header))
-        except ValueError as error:
-            found.append(Break(seq, str(error)))
-        else:
             if header.journal != journal:
-                found.append(Break(seq, "belongs to another journal"))
-            if header.seq != seq:
-                found.append(Break(seq, f"carries the number {header.seq}"))
-            if header.prev != prev:
-                found.append(Break(seq, "does not name its predecessor's hash"))
-        prev, seq = parts.hash(), seq + 1
+                raise ActError("journal", "belongs to another journal")
+        except ValueError as error:
+            seq, hash_ = seq + 1, parts.hash()
+            found.append(Break(seq, str(error)))
+            continue
+        found += _wrong_parts(header, parts)
+        if header.seq <= seq:
+            found.append(Break(header.seq, "occurs again, or after later ones"))
+            continue
+        if header.seq > seq + 1:
+            found.append(Break(seq + 1, _missing(seq + 1, header.seq - 1)))
+        elif header.prev != hash_:
+            found.append(_unlinked(seq, first))
+        seq, hash_ = header.seq, parts.hash()
+    if last is not None and seq < last:
+        found.append(Break(seq + 1, _missing(seq + 1, last)))
+    elif head is not None and hash_ != head:
+        found.append(Break(seq, "is not the act that the head names"))
     return found
+
+
+def _wrong_parts(header: Header, parts: ActParts) -> list[Break]:
+    try:
+        check_commitments(header, parts, erasable=True)
+    except ActError as error:
+        return [Break(header.seq, str(error))]
+    return []
+
+
+def _missing(start: int, end: int) -> str:
+    return "is missing" if start == end else f"is missing, and all up to {end}"
+
+
+def _unlinked(seq: int, first: int) -> Break:
+    if seq < first:
+        return Break(first, "does not name the hash of the act before the run")
+    return Break(seq, "is not the act that its successor names")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sync.dots import Dot
-from sync.policies import Policies, conflicts, state_of
+from sync.policies import DEFAULT, Policies, Rule, canonical, conflicts, state_of
 from sync.registers import DELETED, Change, RecordState, join
 
 
@@ -38,7 +38,11 @@ class Merged:
 
 
 def merge(state: RecordState, change: Change, policies: Policies) -> Merged:
-    """Merge an act whose causes have all been applied into the record's state."""
+    """Merge an act into the record's state: once, and after everything it had seen.
+
+    Raises:
+        ValueError: the value of a set field is not a set change; schemas refuse such acts.
+    """
     unseen = state.live_dots() - change.seen - {change.dot}
     after = join(state, state_of(change, policies)).pruned()
     mine = tuple(name for name in conflicts(after, policies) if _is_side(after, name, change))
@@ -48,8 +52,9 @@ def merge(state: RecordState, change: Change, policies: Policies) -> Merged:
 
 
 def _sides(state: RecordState, name: str) -> frozenset[Dot]:
-    """All dots on either side of a conflict; a deletion stands against every other live value."""
-    return state.live_dots() if name == DELETED else frozenset(entry.dot for entry in state.live(name))
+    """All dots on either side of a conflict; a deletion stands against the values that it does not cover."""
+    sides = frozenset(entry.dot for entry in state.live(name))
+    return sides | state.spared_dots() if name == DELETED else sides
 
 
 def _is_side(state: RecordState, name: str, change: Change) -> bool:
@@ -80,5 +85,38 @@ def past(dots: frozenset[Dot], seen_by: Mapping[Dot, frozenset[Dot]]) -> frozens
 
 def concurrent(dot: Dot, seen_by: Mapping[Dot, frozenset[Dot]]) -> frozenset[Dot]:
     """Return the acts of a record that neither saw `dot` nor were seen by it, directly or through others."""
-    before = past(frozenset({dot}), seen_by)
-    return frozenset(other for other in seen_by if other not in before and dot not in past(frozenset({other}), seen_by))
+    children: dict[Dot, set[Dot]] = {}
+    for child, parents in seen_by.items():
+        for parent in parents:
+            children.setdefault(parent, set()).add(child)
+    after = past(frozenset({dot}), {parent: frozenset(found) for parent, found in children.items()})
+    return frozenset(seen_by) - past(frozenset({dot}), seen_by) - after
+
+
+def contradict(left: Change, right: Change, policies: Policies) -> bool:
+    """Tell whether two concurrent acts say what no machine may choose between.
+
+    They do if one deletes the record that the other edits, or if they set a manual field to different values.
+    """
+    if left.delete or right.delete:
+        return left.delete != right.delete
+    both = (name for name in left.fields if name in right.fields and policies.get(name, DEFAULT).rule is Rule.MANUAL)
+    return any(canonical(left.fields[name]) != canonical(right.fields[name]) for name in both)
+
+
+def status_of(dot: Dot, acts: Mapping[Dot, Change], policies: Policies) -> Verdict:
+    """Return the status of an act among all applied acts of its record: the same whatever order they came in.
+
+    The first verdict of an act says what it met when it arrived. The status says what it is: conflict if any
+    concurrent act contradicts it, merged if there are concurrent acts at all, applied if there are none. Later acts
+    that settle a contradiction do not change it.
+
+    Args:
+        dot: the act; one of `acts`.
+        acts: all applied acts of the record.
+        policies: those of its kind.
+    """
+    rivals = [acts[other] for other in concurrent(dot, {name: act.seen for name, act in acts.items()})]
+    if any(contradict(acts[dot], rival, policies) for rival in rivals):
+        return Verdict.CONFLICT
+    return Verdict.MERGED if rivals else Verdict.APPLIED

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from sync.dots import Dot, parse_dot
-from sync.registers import DELETED, EVERY_FIELD, Change, Json, Live, RecordState
+from sync.registers import DELETED, Change, Json, Live, RecordState
 
 
 class Rule(StrEnum):
@@ -55,15 +55,18 @@ DEFAULT = Policy(Rule.LATEST)
 def state_of(change: Change, policies: Policies) -> RecordState:
     """Return the state that one act alone amounts to.
 
-    In each field it sets, the act supersedes exactly what it had seen there; in a set field only the dots its value
-    names in `remove`; in an append field nothing. An edit also supersedes deletions it had seen, and a deletion
-    supersedes all it had seen in every field.
+    In each field it sets, the act supersedes exactly what it had seen there; in a set field only those of them that its
+    value names in `remove`; in an append field nothing. Edits and deletions alike supersede the deletions they had
+    seen; what a deletion had seen beyond those it covers (:data:`sync.registers.DELETED`).
+
+    Raises:
+        ValueError: the value of a set field is not a set change; schemas refuse such acts.
     """
+    superseded: dict[str, frozenset[Dot]] = {DELETED: change.seen}
     if change.delete:
-        mark = Live(change.dot, True, change.at_ms)
-        return RecordState({DELETED: {change.dot: mark}}, {EVERY_FIELD: change.seen})
+        mark = Live(change.dot, [str(dot) for dot in sorted(change.seen)], change.at_ms)
+        return RecordState({DELETED: {change.dot: mark}}, superseded)
     entries: dict[str, dict[Dot, Live]] = {}
-    superseded: dict[str, frozenset[Dot]] = {DELETED: change.seen} if change.seen else {}
     for name, value in change.fields.items():
         rule = policies.get(name, DEFAULT).rule
         if rule is Rule.SET:
@@ -104,8 +107,7 @@ def read(policy: Policy, values: Sequence[Live]) -> Reading:
         case Rule.FIRST:
             return Reading(min(values, key=_by_time).value)
         case Rule.MONOTONE:
-            rank = {state: index for index, state in enumerate(policy.order)}
-            return Reading(max(values, key=lambda entry: (rank.get(entry.value, -1), *_by_time(entry))).value)
+            return Reading(max(values, key=lambda entry: (_rank(policy.order, entry.value), *_by_time(entry))).value)
         case Rule.MANUAL if len({canonical(entry.value) for entry in values}) > 1:
             return Reading(None, conflict=True)
     return Reading(max(values, key=_by_time).value)
@@ -121,22 +123,45 @@ def read_record(state: RecordState, policies: Policies) -> dict[str, Reading]:
 
 
 def conflicts(state: RecordState, policies: Policies) -> tuple[str, ...]:
-    """Return the names of the fields that people must decide; `_deleted` when an edit and a deletion met."""
-    fields = state.live_fields()
-    found = [name for name, values in fields.items() if read(policies.get(name, DEFAULT), values).conflict]
-    if DELETED in fields and len(fields) > 1:
+    """Return the names of the fields that people must decide; `_deleted` when an edit and a deletion met.
+
+    A deleted record has nothing to decide.
+    """
+    if is_deleted(state):
+        return ()
+    found = [name for name, reading in read_record(state, policies).items() if reading.conflict]
+    if state.live(DELETED):
         found.append(DELETED)
     return tuple(sorted(found))
 
 
 def is_deleted(state: RecordState) -> bool:
-    """Tell whether the record is gone: a live deletion, and nothing else alive."""
-    return set(state.live_fields()) == {DELETED}
+    """Tell whether the record is gone: there are live deletions, and together they cover every live value."""
+    return bool(state.live(DELETED)) and not state.spared_dots()
 
 
 def canonical(value: Json) -> str:
-    """Return one spelling per JSON value, for comparing values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return one spelling per JSON value, for comparing values.
+
+    Numbers are compared as numbers: 1 and 1.0 are one value (many languages cannot tell them apart), true is another.
+    """
+    return json.dumps(_with_whole_numbers(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _with_whole_numbers(value: Json) -> Json:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_with_whole_numbers(member) for member in value]
+        case dict():
+            return {name: _with_whole_numbers(member) for name, member in value.items()}
+    return value
+
+
+def _rank(order: tuple[str, ...], value: Json) -> int:
+    """Place in the order; a state of a newer version, or no state at all, stands before all known ones."""
+    return order.index(value) if value in order else -1
 
 
 def _by_time(entry: Live) -> tuple[int, Dot]:
@@ -144,5 +169,13 @@ def _by_time(entry: Live) -> tuple[int, Dot]:
 
 
 def _union(values: Sequence[Live]) -> list[Any]:
-    elements = {canonical(element): element for entry in values for element in entry.value}
+    ordered = sorted(values, key=_by_time)
+    elements = {canonical(element): element for entry in ordered for element in _added(entry.value)}
     return [elements[key] for key in sorted(elements)]
+
+
+def _added(value: Json) -> list[Any]:
+    """The additions an entry holds; a whole change, kept by a version that did not know the field as a set, counts."""
+    if isinstance(value, dict):
+        value = value.get("add", [])
+    return value if isinstance(value, list) else [value]

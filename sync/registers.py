@@ -15,9 +15,9 @@ Json = Any
 """A decoded JSON value."""
 
 DELETED = "_deleted"
-"""Pseudo-field that holds the live deletions of a record."""
-EVERY_FIELD = "*"
-"""Key of the dots that a deletion supersedes in all fields at once."""
+"""Pseudo-field that holds the live deletions of a record. The value of one is the list of the dots it covers: those it
+had seen. A deletion hides what it covers and supersedes nothing but earlier deletions, so that a record which people
+decide to keep is whole again, and not reduced to the one field that somebody edited meanwhile."""
 
 
 class Live(NamedTuple):
@@ -37,7 +37,7 @@ class RecordState:
 
     def live(self, name: str) -> tuple[Live, ...]:
         """Return the live values of a field, ordered by dot."""
-        gone = self.superseded.get(name, frozenset()) | self.superseded.get(EVERY_FIELD, frozenset())
+        gone = self.superseded.get(name, frozenset())
         return tuple(sorted((e for dot, e in self.entries.get(name, {}).items() if dot not in gone), key=_by_dot))
 
     def live_fields(self) -> dict[str, tuple[Live, ...]]:
@@ -49,11 +49,22 @@ class RecordState:
         """Return the dots of all live values of the record: what a person who opens it has seen."""
         return frozenset(value.dot for values in self.live_fields().values() for value in values)
 
+    def covered_dots(self) -> frozenset[str]:
+        """Return the wire spellings of the dots that live deletions cover."""
+        covers = (mark.value for mark in self.live(DELETED))
+        return frozenset(dot for cover in covers if isinstance(cover, list) for dot in cover if isinstance(dot, str))
+
+    def spared_dots(self) -> frozenset[Dot]:
+        """Return the dots of the live values (deletions aside) that no live deletion covers: what keeps the record."""
+        values = (entry.dot for name, found in self.live_fields().items() if name != DELETED for entry in found)
+        covered = self.covered_dots()
+        return frozenset(dot for dot in values if str(dot) not in covered)
+
     def pruned(self) -> "RecordState":
         """Return the state without superseded entries.
 
-        Safe wherever causes are applied before effects (the server holds acts whose causes are missing): then no
-        superseded entry can still arrive.
+        Safe wherever causes are applied before effects and each act only once (the server holds acts whose causes are
+        missing, and knows an act it has): then no superseded entry can still arrive, or come back.
         """
         return from_live(self.live_fields())
 

@@ -21,6 +21,8 @@ RECTIFICATION_STATES = ("ordered", "reported", "rechecked", "closed")
 OUTCOMES = ("pass", "fail", "not_checked", "not_applicable")
 """Checklist item results: 合格, 不合格, 未检查, 合理缺项."""
 SEVERITIES = ("critical", "major", "minor")
+UNSIGNED_FIELDS = ("signatures", "status", "notes")
+"""Fields of an inspection that an officer's signature leaves out (see sync/signing.py)."""
 MAX_EVIDENCE_BYTES = 200 * 1024 * 1024
 MAX_SIGNED_DOTS = 512
 
@@ -38,7 +40,7 @@ class PositionSchema(Schema):
 
 
 class SignatureSchema(Schema):
-    """Who signed, in which role, over which dots and which digest of their values (SHA-256)."""
+    """Who signed, in which role, over which dots, and the digest of what they set (sync/signing.py)."""
 
     officer = fields.String(required=True, validate=ID)
     role = fields.String(required=True, validate=validate.OneOf(("lead", "second", "party")))

@@ -4,13 +4,14 @@ What a linter checks line by line is left to the linters; here stands what holds
 """
 
 import ast
-import re
 import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from importlinter.cli import lint_imports
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.project_tree import PROGRAM_FOLDERS, ROOT, project_files, python_files
 
@@ -80,14 +81,14 @@ def test_core_imports_nothing_else(folder: str, allowed: set[str]) -> None:
 def test_imports_are_declared() -> None:
     """What the programs import is a declared dependency, not one that happens to be installed."""
     requires = metadata.requires("fieldproof") or []
-    declared = {re.split(r"[^\w.-]", line)[0].lower() for line in requires}
+    declared = {canonicalize_name(Requirement(line).name) for line in requires}
     declared |= {library for library, owner in COMES_WITH.items() if owner in declared}
     distributions = metadata.packages_distributions()
     undeclared = {
         f"{name_of(path)}: {name}"
         for path in SOURCES
         for name in imported_packages(path) - set(PROGRAM_FOLDERS) - sys.stdlib_module_names
-        if not declared & {owner.lower() for owner in distributions.get(name, [])}
+        if not declared & {canonicalize_name(owner) for owner in distributions.get(name, [])}
     }
     assert not undeclared
 

@@ -31,6 +31,7 @@ PROBLEMS: dict[str, ProblemKind] = {
     "malformed-json": ProblemKind(400, "JSON 格式错误", "Malformed JSON"),
     "method-not-allowed": ProblemKind(405, "方法不允许", "Method not allowed"),
     "not-found": ProblemKind(404, "未找到", "Not found"),
+    "offset-mismatch": ProblemKind(409, "续传位置不符", "Upload offset does not match"),
     "rate-limited": ProblemKind(429, "请求过于频繁", "Too many requests"),
     "stale-cursor": ProblemKind(410, "游标已失效", "Stale cursor"),
     "storage-full": ProblemKind(507, "存储空间不足", "Storage full"),
@@ -39,6 +40,7 @@ PROBLEMS: dict[str, ProblemKind] = {
     "unavailable": ProblemKind(503, "服务暂不可用", "Service unavailable"),
     "unknown-kind": ProblemKind(422, "未知类型", "Unknown kind"),
     "unsupported-media-type": ProblemKind(415, "不支持的内容类型", "Unsupported media type"),
+    "unsupported-tus-version": ProblemKind(412, "不支持的 tus 版本", "Unsupported tus version"),
     "unsupported-version": ProblemKind(422, "不支持的版本", "Unsupported version"),
 }
 

@@ -106,6 +106,8 @@ def _entry_faults(evidence: str, place: int, prev: str, entry: Entry) -> list[st
         body = json.loads(entry.body)
     except ValueError:
         return ["the entry is not readable"]
+    if not isinstance(body, dict):
+        return ["the entry is not readable"]
     reasons = []
     if body.get("evidence") != evidence:
         reasons.append("the entry belongs to other evidence")

@@ -11,6 +11,7 @@ DECODED = "decoded"
 UNDECODABLE = "undecodable"
 BOMB = "decompression-bomb"
 NOT_A_PICTURE = "not-a-picture"
+UNKNOWN_TYPE = "application/octet-stream"
 OUTCOMES = (DECODED, UNDECODABLE, BOMB, NOT_A_PICTURE)
 
 
@@ -55,7 +56,7 @@ class MediaFacts:
     outcome: str
     """One of :data:`OUTCOMES`."""
     media_type: str
-    """By content; `application/octet-stream` if nothing is recognised."""
+    """By content; :data:`UNKNOWN_TYPE` if nothing is recognised."""
     reason: str | None = None
     """Why it did not decode."""
     width: int | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from server.evidence.facts import DECODED, MediaFacts
+from server.evidence.facts import DECODED, NOT_A_PICTURE, UNKNOWN_TYPE, MediaFacts
 
 TIME_TOLERANCE_MINUTES = 10
 """Clocks of handhelds and cameras drift by minutes; more is worth a look."""
@@ -55,7 +55,8 @@ def compare(facts: MediaFacts, claims: Claims) -> list[Flag]:
     flags = []
     if facts.outcome != DECODED:
         flags.append(Flag(facts.outcome, {"found": facts.media_type, "reason": facts.reason or ""}))
-    if claims.media_type and _family(claims.media_type) != _family(facts.media_type):
+    typed = facts.outcome in (DECODED, NOT_A_PICTURE) or facts.media_type != UNKNOWN_TYPE
+    if typed and claims.media_type and _family(claims.media_type) != _family(facts.media_type):
         flags.append(Flag("type-differs", {"declared": claims.media_type, "found": facts.media_type}))
     return flags + _compare_time(facts, claims) + _compare_place(facts, claims)
 

@@ -1,0 +1,86 @@
+"""What the evidence API answers."""
+
+from marshmallow import Schema, fields, validate
+
+
+class EvidenceQuery(Schema):
+    """Query of the evidence list."""
+
+    inspection = fields.String(required=True, validate=validate.Length(1, 64))
+
+
+class EvidenceOut(Schema):
+    """One evidence record as people see it."""
+
+    id = fields.String()
+    inspection = fields.String()
+    device = fields.String()
+    status = fields.String(metadata={"description": "declared, waiting, verified or rejected"})
+    sha256 = fields.String()
+    sm3 = fields.String()
+    size_bytes = fields.Integer()
+    media_type = fields.String()
+    captured_at = fields.AwareDateTime(format="iso")
+    position = fields.Raw()
+    file_name = fields.String()
+    caption = fields.String()
+    declared_at = fields.AwareDateTime(format="iso")
+    verified_at = fields.AwareDateTime(format="iso")
+    withdrawn_at = fields.AwareDateTime(format="iso")
+    examined_at = fields.AwareDateTime(format="iso")
+    flags = fields.List(fields.Raw())
+    custody_count = fields.Integer()
+    custody_head = fields.String()
+
+
+class EvidenceListOut(Schema):
+    """The evidence of one inspection."""
+
+    evidence = fields.List(fields.Nested(EvidenceOut))
+    total = fields.Integer()
+    verified = fields.Integer()
+    complete = fields.Boolean()
+
+
+class CustodyEntryOut(Schema):
+    """One entry: `body` is the text whose hash is `hash`."""
+
+    seq = fields.Integer()
+    body = fields.String()
+    hash = fields.String()
+
+
+class CustodyFaultOut(Schema):
+    """What is wrong with a chain, and at which entry."""
+
+    seq = fields.Integer()
+    reason = fields.String()
+
+
+class CustodyOut(Schema):
+    """A chain of custody, and whether it is intact."""
+
+    evidence = fields.String()
+    entries = fields.List(fields.Nested(CustodyEntryOut))
+    intact = fields.Boolean()
+    faults = fields.List(fields.Nested(CustodyFaultOut))
+
+
+class CustodyReceiptOut(Schema):
+    """What lets a device delete its copy."""
+
+    act = fields.String()
+    sha256 = fields.String()
+    sm3 = fields.String()
+    size_bytes = fields.Integer()
+    verified_at = fields.String()
+    custody_count = fields.Integer()
+    custody_head = fields.String()
+
+
+class ReceiptOut(Schema):
+    """The status of a device's own evidence."""
+
+    evidence = fields.String()
+    status = fields.String(metadata={"description": "declared, waiting, verified or rejected"})
+    receipt = fields.Nested(CustodyReceiptOut, allow_none=True)

@@ -1,0 +1,53 @@
+"""The chain of custody in the database: appending to it and checking it."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.evidence.custody import Entry, Fault, check_chain, make_entry
+from server.evidence.models import CustodyEntry, Evidence
+from server.runtime import Runtime
+
+SERVER = "server"
+"""Actor of what the platform does by itself."""
+
+
+def lock_evidence(session: Session, evidence_id: str) -> Evidence | None:
+    """Return an evidence row locked for change (PostgreSQL: row lock; SQLite has one writer anyway), or None."""
+    query = select(Evidence).where(Evidence.id == evidence_id).with_for_update()
+    return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
+
+
+def append(
+    session: Session, rt: Runtime, evidence: Evidence, action: str, *, actor: str, detail: dict[str, Any]
+) -> Entry:
+    """Append an entry to the chain of a locked evidence row.
+
+    Raises:
+        ValueError: the action is not one of `custody.ACTIONS`.
+    """
+    entry = make_entry(
+        evidence=evidence.id,
+        seq=evidence.custody_count + 1,
+        prev=evidence.custody_head,
+        action=action,
+        actor=actor,
+        at=rt.now(),
+        detail=detail,
+    )
+    session.add(CustodyEntry(evidence=evidence.id, seq=entry.seq, body=entry.body, hash=entry.hash))
+    evidence.custody_count, evidence.custody_head = entry.seq, entry.hash
+    return entry
+
+
+def entries_of(session: Session, evidence_id: str) -> list[Entry]:
+    """Return a record's chain in order."""
+    query = select(CustodyEntry).where(CustodyEntry.evidence == evidence_id).order_by(CustodyEntry.seq)
+    return [Entry(row.seq, row.body, row.hash) for row in session.scalars(query)]
+
+
+def check(session: Session, evidence: Evidence) -> list[Fault]:
+    """Return the faults of a record's chain; none if it is intact."""
+    entries = entries_of(session, evidence.id)
+    return check_chain(evidence.id, entries, count=evidence.custody_count, head=evidence.custody_head)

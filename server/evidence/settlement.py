@@ -1,0 +1,230 @@
+"""Settling finished uploads: hash, compare with the declaration, then attach or quarantine.
+
+The order is always: the file where it belongs, durably; then the rows, in one transaction. A crash in between leaves a
+file that nothing speaks of yet, and the next :func:`reconcile_step` does the rest. Every step can be done again.
+"""
+
+import json
+import logging
+from typing import cast
+
+from sqlalchemy import Table, and_, exists, or_, select
+from sqlalchemy.orm import Session
+
+from server.db.engine import insert_ignore
+from server.evidence import ledger
+from server.evidence.hashing import digest_file
+from server.evidence.models import (
+    DECLARED,
+    LOST,
+    OPEN,
+    QUARANTINED,
+    RECEIVED,
+    REJECTED,
+    STORED,
+    UNSETTLED,
+    VERIFIED,
+    WAITING,
+    Blob,
+    Evidence,
+    Upload,
+)
+from server.evidence.parts import HeldPart, Parts
+from server.evidence.store import BlobStore, DirectoryStore
+from server.prooflog.service import enqueue
+from server.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+SETTLE_BATCH = 64
+"""Uploads settled by one worker step."""
+SWEEP_BATCH = 500
+"""Uploads ended by one sweep."""
+
+
+def open_store(rt: Runtime) -> BlobStore:
+    """Return the store of originals."""
+    return DirectoryStore(rt.settings.evidence_dir / "blobs")
+
+
+def settle_upload(rt: Runtime, upload_id: str) -> str:
+    """Bring a finished upload as far as it can get now, and return its state.
+
+    Raises:
+        OSError: the disk refused; everything stays as it was and can be tried again.
+    """
+    parts = Parts(rt.settings.evidence_dir)
+    with parts.hold(upload_id) as held:
+        with rt.db.read() as session:
+            state = session.scalar(select(Upload.state).where(Upload.id == upload_id))
+        if state not in UNSETTLED:
+            return state or LOST
+        if state == RECEIVED and not _hash(rt, upload_id, held):
+            return LOST
+        with rt.db.read() as session:
+            upload = session.get_one(Upload, upload_id)
+            evidence = declaration_for(session, upload)
+            if evidence is None or upload.sha256 is None:
+                return WAITING
+            sha256, matches = upload.sha256, bytes_match(upload, evidence)
+        if not matches:
+            parts.quarantine(held, upload_id)
+        elif held.path.exists() or open_store(rt).size_bytes(sha256) is None:
+            open_store(rt).put(held.path, sha256)
+        with rt.db.write() as session:
+            state = _record_outcome(session, rt, upload_id, matches)
+        held.discard()
+    return state
+
+
+def reconcile_step(rt: Runtime) -> int:
+    """Worker step: settle finished uploads that can be settled now; returns how many changed.
+
+    Covers every order of arrival and every crash: it looks only at what the rows say.
+    """
+    declared = exists().where(
+        Evidence.id == Upload.evidence, Evidence.device == Upload.device, Evidence.sha256.is_not(None)
+    )
+    due = or_(Upload.state == RECEIVED, and_(Upload.state == WAITING, declared))
+    with rt.db.read() as session:
+        ids = list(session.scalars(select(Upload.id).where(due).order_by(Upload.id).limit(SETTLE_BATCH)))
+    settled = 0
+    for upload_id in ids:
+        try:
+            settled += settle_upload(rt, upload_id) != RECEIVED
+        except OSError as error:
+            log.warning("upload %s stays unsettled: %s", upload_id, error)
+    return settled
+
+
+def sweep_step(rt: Runtime) -> int:
+    """Hourly worker step: end expired uploads that nothing declares, and remove files that no upload owns.
+
+    Returns:
+        How many uploads ended or files went.
+    """
+    parts = Parts(rt.settings.evidence_dir)
+    needed = exists().where(
+        Evidence.id == Upload.evidence, Evidence.device == Upload.device, Evidence.status != VERIFIED
+    )
+    expired = and_(Upload.state.in_((OPEN, *UNSETTLED)), Upload.expires_at < rt.now(), ~needed)
+    with rt.db.read() as session:
+        doomed = list(session.scalars(select(Upload.id).where(expired).limit(SWEEP_BATCH)))
+        known = session.scalars(select(Upload.id).where(Upload.state.in_((OPEN, *UNSETTLED))))
+        orphans = sorted(parts.ids() - set(known))
+    ended = 0
+    for upload_id in (*doomed, *orphans):
+        with parts.hold(upload_id) as held:
+            with rt.db.write() as session:
+                upload = session.scalars(select(Upload).where(Upload.id == upload_id, expired)).one_or_none()
+                if upload is not None:
+                    session.delete(upload)
+            with rt.db.read() as session:
+                state = session.scalar(select(Upload.state).where(Upload.id == upload_id))
+            if state not in (OPEN, *UNSETTLED):
+                held.discard()
+                ended += 1
+    return ended
+
+
+def declaration_for(session: Session, upload: Upload) -> Evidence | None:
+    """Return the declaration an upload belongs to: same record, same device, with a hash; None before it comes."""
+    evidence = session.get(Evidence, upload.evidence)
+    if evidence is None or evidence.device != upload.device or evidence.sha256 is None:
+        return None
+    return evidence
+
+
+def bytes_match(upload: Upload, evidence: Evidence) -> bool:
+    """Compare what was received with what was declared; an undeclared SM3 or length is not held against it."""
+    return (
+        upload.sha256 == evidence.sha256
+        and evidence.sm3 in (None, upload.sm3)
+        and evidence.size_bytes in (None, upload.length_bytes)
+    )
+
+
+def mark_verified(session: Session, rt: Runtime, evidence: Evidence, sm3: str, size_bytes: int) -> None:
+    """Attach stored bytes to a locked evidence row: status, custody, and the leaf for the proof log."""
+    evidence.status, evidence.verified_at, evidence.examined_at = VERIFIED, rt.now(), None
+    evidence.sm3, evidence.size_bytes = sm3, size_bytes
+    detail = {"sha256": evidence.sha256, "sm3": sm3, "size_bytes": size_bytes}
+    ledger.append(session, rt, evidence, "verify", actor=ledger.SERVER, detail=detail)
+    enqueue(session, rt, "evidence", evidence.id, leaf_bytes(evidence))
+
+
+def leaf_bytes(evidence: Evidence) -> bytes:
+    """Return the proof-log leaf of verified evidence: compact JSON, members sorted; hashes and ids only."""
+    leaf = {
+        "v": 1,
+        "type": "evidence",
+        "evidence": evidence.id,
+        "inspection": evidence.inspection,
+        "act": evidence.act_hash,
+        "sha256": evidence.sha256,
+        "sm3": evidence.sm3,
+        "size_bytes": evidence.size_bytes,
+        "custody": evidence.custody_head,
+    }
+    return json.dumps(leaf, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _hash(rt: Runtime, upload_id: str, held: HeldPart) -> bool:
+    """Hash the finished file and write the hashes down; False if the file is gone."""
+    try:
+        digest = digest_file(held.path)
+    except FileNotFoundError:
+        log.error("the file of finished upload %s is missing; the device has to send it again", upload_id)
+        digest = None
+    with rt.db.write() as session:
+        upload = session.get_one(Upload, upload_id)
+        if digest is None or digest.size_bytes != upload.length_bytes:
+            upload.state, upload.settled_at = LOST, rt.now()
+            _update_status(session, upload, DECLARED)
+            return False
+        upload.state, upload.sha256, upload.sm3 = WAITING, digest.sha256, digest.sm3
+        _update_status(session, upload, WAITING)
+    return True
+
+
+def _siblings(session: Session, upload: Upload, evidence: Evidence) -> list[Evidence]:
+    """Return this device's other records that declare the same bytes: it has sent them now."""
+    same = (Evidence.device == upload.device, Evidence.sha256 == upload.sha256, Evidence.status != VERIFIED)
+    query = select(Evidence).where(*same, Evidence.id != evidence.id).order_by(Evidence.id).with_for_update()
+    return [each for each in session.scalars(query) if bytes_match(upload, each)]
+
+
+def _update_status(session: Session, upload: Upload, status: str) -> None:
+    evidence = ledger.lock_evidence(session, upload.evidence)
+    if evidence is not None and evidence.device == upload.device and evidence.status != VERIFIED:
+        evidence.status = status
+
+
+def _record_outcome(session: Session, rt: Runtime, upload_id: str, matches: bool) -> str:
+    """Write the rows of a settled upload; its file is where it belongs already."""
+    upload = session.get_one(Upload, upload_id)
+    evidence = ledger.lock_evidence(session, upload.evidence)
+    if evidence is None:
+        raise LookupError(f"evidence {upload.evidence} vanished while its upload was settled")
+    upload.state, upload.settled_at = STORED if matches else QUARANTINED, rt.now()
+    received = {
+        "upload": upload.id,
+        "sha256": upload.sha256,
+        "sm3": upload.sm3,
+        "size_bytes": upload.length_bytes,
+        "received_at": upload.received_at.isoformat() if upload.received_at else None,
+    }
+    ledger.append(session, rt, evidence, "upload", actor=f"device:{upload.device}", detail=received)
+    if not matches:
+        declared = {"declared_sha256": evidence.sha256, "declared_sm3": evidence.sm3, "upload": upload.id}
+        ledger.append(session, rt, evidence, "reject", actor=ledger.SERVER, detail=declared)
+        if evidence.status != VERIFIED:
+            evidence.status = REJECTED
+    elif upload.sha256 is not None and upload.sm3 is not None:
+        size = upload.length_bytes
+        row = {"sha256": upload.sha256, "sm3": upload.sm3, "size_bytes": size, "stored_at": rt.now()}
+        insert_ignore(session, cast(Table, Blob.__table__), [row])
+        for attached in (evidence, *_siblings(session, upload, evidence)):
+            if attached.status != VERIFIED:
+                mark_verified(session, rt, attached, upload.sm3, size)
+    return upload.state

@@ -82,7 +82,7 @@ def test_imports_are_declared() -> None:
     """What the programs import is a declared dependency, not one that happens to be installed."""
     requires = metadata.requires("fieldproof") or []
     declared = {canonicalize_name(Requirement(line).name) for line in requires}
-    declared |= {library for library, owner in COMES_WITH.items() if owner in declared}
+    declared |= {canonicalize_name(library) for library, owner in COMES_WITH.items() if owner in declared}
     distributions = metadata.packages_distributions()
     undeclared = {
         f"{name_of(path)}: {name}"

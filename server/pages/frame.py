@@ -92,6 +92,12 @@ def problem_page(problem: Problem) -> BaseResponse:
         if request.method == "GET" and request.endpoint != "pages.overview_live":
             return redirect(url_for("pages.sign_in", next=request.full_path.rstrip("?")), 303)
         return make_response("", 401)
-    title = problem.kind.title_zh if labels.is_chinese() else problem.kind.title_en
     detail = problem.detail or gettext("Nothing more is known about it.")
-    return make_response(render_template("pages/problem.html", title=title, detail=detail), problem.status)
+    return make_response(
+        render_template("pages/problem.html", title=title_of(problem), detail=detail), problem.status
+    )
+
+
+def title_of(problem: Problem) -> str:
+    """Return a problem's title in the reader's language."""
+    return problem.kind.title_zh if labels.is_chinese() else problem.kind.title_en

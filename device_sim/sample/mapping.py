@@ -24,7 +24,17 @@ from device_sim.sample.checklists import STATION, MappedChecklist, checklists_fr
 from device_sim.sample.divisions import Divisions, Point, offset_point, unit_interval
 from device_sim.sample.inspections import RealBusiness, RealInspection
 from device_sim.sample.naming import business_address, business_key, business_name, synthetic_uscc
-from device_sim.sample.results import CORRECTED, NO_PROBLEM, classify, conclusion_for, is_visit, result_for
+from device_sim.sample.results import (
+    CORRECTION_ORDERED,
+    LEAD,
+    NO_PROBLEM,
+    RECHECK,
+    SPECIAL_FORM,
+    classify,
+    conclusion_for,
+    is_visit,
+    result_for,
+)
 from device_sim.sample.telemetry import BEIJING_TIME
 
 ENTITY_RADIUS_KM = 1.5
@@ -176,7 +186,7 @@ def _map_history(
         checklist = checklists[form_of(inspection)]
         started_at, ended_at = _visit_times(key, inspection)
         form, category = classify(inspection)
-        recheck_of = with_violations if category == "复查" else None
+        recheck_of = with_violations if category == RECHECK else None
         result = result_for(inspection)
         mapped.append(
             MappedInspection(
@@ -237,9 +247,9 @@ def station_inspection(key: str, checklists: dict[str, MappedChecklist], started
         checklist=STATION,
         started_at=started_at,
         ended_at=started_at + timedelta(minutes=60),
-        form="02",
-        category="线索核查",
-        result=CORRECTED if failed else NO_PROBLEM,
+        form=SPECIAL_FORM,
+        category=LEAD,
+        result=CORRECTION_ORDERED if failed else NO_PROBLEM,
         conclusion="线索属实，已责令改正 / lead confirmed, correction ordered"
         if failed
         else "线索不属实 / lead refuted",

@@ -1,4 +1,4 @@
-"""What kind of visit a source row is, and how its result reads in the platform's code table.
+"""What kind of visit a source row is, and how it reads in the platform's code tables (`schemas/codes/tables`).
 
 Source results are pass, conditional_pass, closed and not_applicable; whether violations were found, and whether all
 were corrected on site, says more than the word, so both count. Unknown words fall back to the violations.
@@ -10,10 +10,20 @@ import re
 
 from device_sim.sample.inspections import RealInspection
 
-NO_PROBLEM = "none"
-CORRECTED = "corrected"
-PENDING = "pending"
-NO_ACTIVITY = "no-activity"
+NO_PROBLEM, CORRECTED_ON_SITE, CORRECTION_ORDERED, PASSED_ON, NO_ACTIVITY = "01", "02", "03", "04", "07"
+"""Codes of the table `inspection_result`."""
+
+KEY_SUPERVISION, PATROL, COMPLAINT, LEAD, RECHECK, JOINT, OTHER = "02", "03", "04", "05", "06", "07", "99"
+"""Codes of the table `inspection_category`."""
+
+ROUTINE_FORM, SPECIAL_FORM = "01", "02"
+"""Codes of the table `inspection_form`."""
+
+ON_SITE = "01"
+"""Code of the table `inspection_method`; all replayed visits are on site."""
+
+_FAILED = frozenset({"closed", "fail", "conditional_pass"})
+"""Source results that mean more than a correction."""
 
 _VISIT_REASONS = frozenset({"routine", "followup", "follow-up", "complaint", "investigation"})
 _VISIT_WORDS = re.compile(
@@ -34,39 +44,41 @@ def is_visit(inspection: RealInspection) -> bool:
 
 
 def classify(inspection: RealInspection) -> tuple[str, str]:
-    """The national form (01 routine, 02 special) and the category of a visit."""
+    """The codes of form and category of a visit."""
     reason = inspection.reason.lower()
     if reason == "routine":
-        return "01", "日常检查"
+        return ROUTINE_FORM, PATROL
     if reason in ("followup", "follow-up"):
-        return "01", "复查"
-    if reason in ("complaint", "investigation"):
-        return "02", "投诉举报核查" if reason == "complaint" else "专项调查"
-    return "02", "联合检查" if "joint" in reason else "其他检查"
+        return ROUTINE_FORM, RECHECK
+    if reason == "complaint":
+        return SPECIAL_FORM, COMPLAINT
+    if reason == "investigation":
+        return SPECIAL_FORM, KEY_SUPERVISION
+    return SPECIAL_FORM, JOINT if "joint" in reason else OTHER
 
 
 def result_for(inspection: RealInspection) -> str:
     """The code of the inspection result."""
     if re.search("out of business", inspection.reason, re.IGNORECASE):
         return NO_ACTIVITY
+    failed = inspection.result in _FAILED
     if not inspection.violations:
-        return PENDING if inspection.result in ("closed", "fail", "conditional_pass") else NO_PROBLEM
-    if inspection.result in ("closed", "fail", "conditional_pass"):
-        return PENDING
-    urgent = any(
-        violation.severity == "critical" and violation.status != "corrected_on_site"
-        for violation in inspection.violations
-    )
-    return PENDING if urgent else CORRECTED
+        return CORRECTION_ORDERED if failed else NO_PROBLEM
+    open_ones = [violation for violation in inspection.violations if violation.status != "corrected_on_site"]
+    if not open_ones and not failed:
+        return CORRECTED_ON_SITE
+    urgent = any(violation.severity == "critical" for violation in open_ones)
+    return PASSED_ON if failed or urgent else CORRECTION_ORDERED
 
 
 def conclusion_for(inspection: RealInspection, result: str) -> str:
-    """One sentence of conclusion, Chinese first, that states what the source row said."""
+    """One sentence of conclusion, Chinese first, that also states what the source row said."""
     count = len(inspection.violations)
     said = {
         NO_PROBLEM: "检查未发现问题 / no problem found",
-        CORRECTED: f"发现{count}项问题，已责令改正 / {count} found, correction ordered",
-        PENDING: f"发现{count}项问题，待后续处理 / {count} found, further action follows",
-        NO_ACTIVITY: "未发现开展本次抽查涉及的经营活动 / no business activity found",
+        CORRECTED_ON_SITE: f"发现{count}项问题，已当场改正 / {count} found, corrected on the spot",
+        CORRECTION_ORDERED: f"发现{count}项问题，已责令改正 / {count} found, correction ordered",
+        PASSED_ON: f"发现{count}项问题，移送处罚 / {count} found, passed on for a penalty",
+        NO_ACTIVITY: "未发现开展相关经营活动 / not doing the business concerned",
     }
     return f"{said[result]}（源记录结果 / source result: {inspection.result or '—'}）"

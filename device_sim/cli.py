@@ -1,0 +1,58 @@
+"""The commands under `fieldproof device`: the fault proxy and the fleet of simulated handhelds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from device_sim.proxy import FaultProxy, Planner, run_proxy
+
+
+@click.group()
+def device() -> None:
+    """Simulated handhelds, and a proxy that spoils their connections. / 模拟手持终端与故障代理"""
+
+
+@device.command()
+@click.option("--upstream-port", type=click.IntRange(1, 65535), required=True, help="Port of the server on 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port to listen on; 0: any.")
+@click.option(
+    "--seed", default="1", show_default=True, help="The same seed spoils the n-th connection in the same way."
+)
+@click.option(
+    "--fault-rate",
+    type=click.FloatRange(0, 0.9),
+    default=0.3,
+    show_default=True,
+    help="Share of connections that suffer; never all, so that progress stays possible.",
+)
+@click.option("--longest-delay-s", type=click.FloatRange(0, 60), default=0.2, show_default=True)
+@click.option("--longest-cut-bytes", type=click.IntRange(2, 100_000_000), default=200_000, show_default=True)
+@click.option("--stats", type=click.Path(dir_okay=False, path_type=Path), help="Keep the counts in this JSON file.")
+def proxy(
+    *,
+    upstream_port: int,
+    port: int,
+    seed: str,
+    fault_rate: float,
+    longest_delay_s: float,
+    longest_cut_bytes: int,
+    stats: Path | None,
+) -> None:
+    """Pass TCP connections on to a server, dropping, cutting, delaying and duplicating some of them.
+
+    Prints one JSON line with the port when it listens, and one with its counts when it ends (SIGTERM or Ctrl-C).
+    """
+    planner = Planner(seed, fault_rate, longest_cut_bytes, longest_delay_s)
+    spoiler = FaultProxy(upstream_port, planner)
+
+    def ready(listening: int) -> None:
+        click.echo(json.dumps({"listening": listening}))
+        sys.stdout.flush()
+
+    asyncio.run(run_proxy(spoiler, port, stats, ready))
+    click.echo(json.dumps(spoiler.stats()))

@@ -1,0 +1,231 @@
+"""The handheld as a whole: enrolment, forms and acts, evidence, and the sync of all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from device_sim.handheld.forms import Form, open_form
+from device_sim.handheld.journal import JournalWriter, verify_journals
+from device_sim.handheld.link import Backoff, Link, Refused, base64url, problem_of
+from device_sim.handheld.outside import Outside
+from device_sim.handheld.pull import Puller
+from device_sim.handheld.push import Pusher
+from device_sim.handheld.statuses import StatusReader
+from device_sim.handheld.store import EvidenceFile, HandheldStore
+from device_sim.handheld.uploads import Uploader
+from sync.acts import DELETE
+from sync.dots import Dot
+from sync.journal import Break, enrol_statement
+
+KEY, DEVICE, OFFICER, EPOCH = "key", "device", "officer", "epoch"
+"""Names of single values in the store."""
+
+
+class NotEnrolled(Exception):
+    """This handheld has not been enrolled yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A captured file before it is evidence: its bytes, name and type, when and where it was taken."""
+
+    content: bytes
+    file_name: str
+    media_type: str
+    captured_at: str
+    position: Mapping[str, Any]
+    caption: str
+
+
+class Handheld:
+    """One device with its folder. Everything it has saved is there again when it is opened the next time.
+
+    `client` reaches the server (its base URL, timeouts and transport are the caller's choice); work in the field does
+    not need it. All else that comes from outside is in `outside`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        client: httpx.Client,
+        *,
+        outside: Outside | None = None,
+        backoff: Backoff | None = None,
+        key: bytes | None = None,
+    ) -> None:
+        self.outside = outside or Outside()
+        self.client = client
+        self.store = HandheldStore(folder)
+        self.counts: Counter[str] = Counter()
+        self.boot = self.outside.new_id()
+        if not self.store.get(KEY):
+            self.store.put(KEY, (key or self.outside.random_bytes(32)).hex())
+        self._key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self.store.get(KEY)))
+        self._backoff = backoff or Backoff()
+        self._link: Link | None = None
+
+    def close(self) -> None:
+        """Close the store. Nothing waits in memory, so a kill instead of this loses nothing either."""
+        self.store.close()
+
+    # Identity.
+
+    @property
+    def device(self) -> str:
+        """The id the server gave this device; empty before enrolment."""
+        return self.store.get(DEVICE)
+
+    @property
+    def officer(self) -> str:
+        """The officer this device belongs to; empty before enrolment."""
+        return self.store.get(OFFICER)
+
+    @property
+    def public_key(self) -> str:
+        """The raw Ed25519 public key in base64url."""
+        return base64url(self._key.public_key().public_bytes_raw())
+
+    def enrol(self, token: str, officer: str, name: str) -> str:
+        """Ask for enrolment with a token of the officer's account; returns the device id, which must then be approved.
+
+        May be repeated: the server knows the key. Raises `Refused`, or httpx's errors when the server is not reached.
+        """
+        proof = base64url(self._key.sign(enrol_statement(self.public_key, officer)))
+        body = {"public_key": self.public_key, "proof": proof, "name": name}
+        response = self.client.post("/api/v1/devices", json=body, headers={"Authorization": f"Bearer {token}"})
+        if response.status_code != 201:
+            raise Refused(response.status_code, problem_of(response))
+        with self.store.saving():
+            self.store.put(DEVICE, str(response.json()["device"]))
+            self.store.put(OFFICER, officer)
+        return self.device
+
+    # Work in the field: needs no network.
+
+    @property
+    def writer(self) -> JournalWriter:
+        """Writes acts in the officer's name. Raises `NotEnrolled`."""
+        if not self.officer:
+            raise NotEnrolled("enrol the handheld before working with it")
+        return JournalWriter(self.store, self.outside, self.officer, self.boot)
+
+    def saving(self) -> AbstractContextManager[None]:
+        """Acts written inside are saved together: one form, one save."""
+        return self.store.saving()
+
+    def open(self, kind: str, record: str) -> Form:
+        """Open a record as this device knows it, its own unsynced acts included."""
+        return open_form(self.store, kind, record)
+
+    def write(self, form: Form, fields: Mapping[str, Any]) -> Dot | None:
+        """Save what differs from the form as one act. Raises `ActRefused`; returns None when nothing differs."""
+        return self.writer.write(form, fields)
+
+    def delete(self, form: Form) -> Dot | None:
+        """Delete a record as seen in the form. Raises `ActRefused`."""
+        return self.writer.write(form, {}, DELETE)
+
+    def capture(self, inspection: str, picture: Picture) -> str:
+        """Keep a picture as evidence of an inspection: hashed at once, file synced before the act that declares it.
+
+        Returns the evidence id.
+        """
+        evidence = self.outside.new_id()
+        digest_sm3 = hashes.Hash(hashes.SM3())
+        digest_sm3.update(picture.content)
+        sha256 = hashlib.sha256(picture.content).hexdigest()
+        file_name = f"{evidence}{Path(picture.file_name).suffix.lower()[:10]}"
+        _write_durably(self.store.evidence_folder / file_name, picture.content)
+        with self.saving():
+            self.store.keep_evidence(
+                EvidenceFile(evidence, file_name, sha256, len(picture.content), picture.media_type)
+            )
+            fields = {
+                "inspection": inspection, "sha256": sha256, "sm3": digest_sm3.finalize().hex(),
+                "size_bytes": len(picture.content), "media_type": picture.media_type,
+                "captured_at": picture.captured_at, "position": dict(picture.position),
+                "file_name": picture.file_name, "caption": picture.caption,
+            }  # fmt: skip
+            self.write(self.open("evidence", evidence), fields)
+        return evidence
+
+    # Sync.
+
+    @property
+    def link(self) -> Link:
+        """The authorised connection. Raises `NotEnrolled`."""
+        if not self.device:
+            raise NotEnrolled("enrol the handheld before syncing it")
+        if self._link is None:
+            self._link = Link(self.client, self.outside, self.device, self._key.sign, self._backoff, self.counts)
+        return self._link
+
+    def pull(self) -> int:
+        """Pull this device's scope; returns how many lines came."""
+        return Puller(self.store, self.link, self._saw_epoch).pull()
+
+    def push(self) -> int:
+        """Push the journal; returns how many acts were confirmed."""
+        return self._pusher().push()
+
+    def upload(self) -> int:
+        """Upload captured evidence; returns how many files were finished."""
+        return Uploader(self.store, self.link).upload()
+
+    def sync(self) -> None:
+        """Push, upload, pull, and take in what became of this device's acts."""
+        self.push()
+        self.upload()
+        self.pull()
+        self.refresh_statuses()
+
+    def refresh_statuses(self) -> int:
+        """Take in what became of this device's acts since their receipts; returns how many changed."""
+        return StatusReader(self.store, self.link).refresh()
+
+    def verify(self) -> list[Break]:
+        """Check the chains of all journals; empty when they hold."""
+        return verify_journals(self.store)
+
+    def _pusher(self) -> Pusher:
+        return Pusher(self.store, self.link, self.writer, self._saw_epoch)
+
+    def _saw_epoch(self, epoch: str) -> None:
+        """Take note of the server's epoch. On a new one, what the restored server lost is marked to be pushed again."""
+        known = self.store.get(EPOCH)
+        if not epoch or epoch == known:
+            return
+        statuses = StatusReader(self.store, self.link)
+        heads = {journal: statuses.head_seq(journal) for journal in self.store.journals()} if known else {}
+        with self.store.saving():
+            for journal, head_seq in heads.items():
+                self.store.unconfirm(journal, head_seq)
+            statuses.start_over()
+            self.store.put(EPOCH, epoch)
+        self.counts["epochs_changed"] += bool(known)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """Write a new file so that it is whole after a power cut: content synced, then its name, then the folder."""
+    partial = path.with_name(path.name + ".part")
+    with partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,166 @@
+"""Writing acts into the handheld's journal, checking the whole chain, and writing acts again after a fork."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+from device_sim.handheld.forms import Form
+from device_sim.handheld.outside import Outside
+from device_sim.handheld.store import HandheldStore, StoredAct
+from schemas.kinds import KINDS, Writer, personal_fields
+from sync.acts import PUT, ActError, ActParts, Header, encode_act, encode_fields, parse_header, split_line
+from sync.dots import Dot
+from sync.journal import Break, Fork, chain_breaks
+
+SALT_BYTES = 16
+ACTS_PER_CHECK = 1_000
+
+
+class ActRefused(ValueError):
+    """The handheld does not take an act that the server would quarantine; `field` names the offending one."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field, self.reason = field, reason
+
+
+@cache
+def _schema(kind: str) -> Schema:
+    return KINDS[kind].schema()
+
+
+class JournalWriter:
+    """Appends acts to the newest journal of a store, for one officer. `boot` names this run of the device."""
+
+    def __init__(self, store: HandheldStore, outside: Outside, officer: str, boot: str) -> None:
+        self.store, self.outside, self.officer, self.boot = store, outside, officer, boot
+
+    def current(self) -> str:
+        """The journal that acts are added to; begun when there is none."""
+        journals = self.store.journals()
+        if journals:
+            return journals[-1]
+        journal = self.outside.new_id()
+        self.store.add_journal(journal)
+        return journal
+
+    def write(self, form: Form, fields: Mapping[str, Any], op: str = PUT) -> Dot | None:
+        """Append one act with the fields that differ from the form; None when nothing differs.
+
+        Saved durably on return, or with the surrounding `store.saving()`. Raises `ActRefused` for an unknown kind or
+        field, one the office keeps, a wrong value, or something past a limit of the protocol.
+        """
+        changed = form.changed(fields)
+        if op == PUT and not changed:
+            return None
+        _check(form.kind, changed)
+        with self.store.saving():
+            return self._append(form.kind, form.record, op, form.seen, changed)
+
+    def _append(self, kind: str, record: str, op: str, seen: frozenset[Dot], fields: Mapping[str, Any]) -> Dot:
+        personal_names = personal_fields(KINDS[kind].schema)
+        ordinary = {name: value for name, value in fields.items() if name not in personal_names}
+        personal = {name: value for name, value in fields.items() if name in personal_names}
+        header = Header(
+            journal="", seq=0, prev="", kind=kind, record=record, op=op, seen=seen, schema=KINDS[kind].version,
+            wall_ms=self.outside.wall_ms(), mono_ms=self.outside.mono_ms(), boot=self.boot, officer=self.officer,
+            body="", personal=None,
+        )  # fmt: skip
+        body = encode_fields(self._salt(), ordinary)
+        return self._chain(header, body, encode_fields(self._salt(), personal) if personal else b"")
+
+    def _chain(self, header: Header, body: bytes, personal: bytes) -> Dot:
+        """Give an act its number and its predecessor's hash, check it as the server would, and store it."""
+        journal = self.current()
+        last, prev = self.store.head(journal)
+        parts = encode_act(replace(header, journal=journal, seq=last + 1, prev=prev), body, personal)
+        try:
+            split_line(parts.line())
+            parse_header(json.loads(parts.header))
+        except ActError as error:
+            raise ActRefused(error.field, str(error)) from error
+        dot = Dot(journal, last + 1)
+        self.store.add_act(StoredAct(dot, parts.hash(), parts), header.kind, header.record)
+        return dot
+
+    def _salt(self) -> str:
+        return base64.urlsafe_b64encode(self.outside.random_bytes(SALT_BYTES)).rstrip(b"=").decode()
+
+    def rejournal(self, journal: str, common: int) -> str:
+        """Write this device's acts beyond `common` again under a new journal that names its parent; returns its id.
+
+        The server has other acts under their numbers: this device was restored from a backup. Contents, salts and times
+        stay; dots that name rewritten acts are translated.
+        """
+        with self.store.saving():
+            rewritten = self.store.acts(journal, common)
+            common_hash = next((act.hash for act in self.store.acts(journal, common - 1, 1)), "") if common else ""
+            self.store.abandon_acts(journal, common)
+            self.store.drop_segment(journal)
+            fresh = self.outside.new_id()
+            self.store.add_journal(fresh, Fork(journal, common, common_hash) if common else None)
+            for act in rewritten:
+                header = parse_header(json.loads(act.parts.header))
+                seen = frozenset(_translated(dot, journal, common, fresh) for dot in header.seen)
+                self._chain(replace(header, seen=seen), *_translated_parts(act.parts, journal, common, fresh))
+        return fresh
+
+
+def _translated(dot: Dot, journal: str, common: int, fresh: str) -> Dot:
+    return Dot(fresh, dot.seq - common) if dot.journal == journal and dot.seq > common else dot
+
+
+def _translated_parts(parts: ActParts, journal: str, common: int, fresh: str) -> tuple[bytes, bytes]:
+    """Body and personal part with rewritten dots in them (signatures and removals name dots) translated too."""
+    if journal.encode() not in parts.body:
+        return parts.body, parts.personal
+
+    def walk(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, dict):
+            return {name: walk(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [walk(member) for member in value]
+        if isinstance(value, str) and value.startswith(f"{journal}:"):
+            digits = value.partition(":")[2]
+            return str(_translated(Dot(journal, int(digits)), journal, common, fresh)) if digits.isdecimal() else value
+        return value
+
+    members = json.loads(parts.body)
+    return encode_fields(members["salt"], walk(members["fields"])), parts.personal
+
+
+def _check(kind: str, fields: Mapping[str, Any]) -> None:
+    if kind not in KINDS or KINDS[kind].writer is Writer.OFFICE:
+        raise ActRefused("kind", f"{kind} is not written by handhelds")
+    try:
+        _schema(kind).load(dict(fields))
+    except ValidationError as error:
+        field = next(iter(error.messages), "fields") if isinstance(error.messages, dict) else "fields"
+        raise ActRefused(str(field), str(error)) from error
+
+
+def verify_journals(store: HandheldStore) -> list[Break]:
+    """Check the chain and the commitments of every journal; empty when all of them hold."""
+    found: list[Break] = []
+    for journal in store.journals():
+        after, prev = 0, ""
+        while acts := store.acts(journal, after, ACTS_PER_CHECK):
+            found += chain_breaks((act.parts for act in acts), json.loads, journal=journal, first=after + 1, prev=prev)
+            found += [Break(act.dot.seq, "bytes do not match the kept hash") for act in acts if not _intact(act)]
+            after, prev = acts[-1].dot.seq, acts[-1].parts.hash()
+    return found
+
+
+def _intact(act: StoredAct) -> bool:
+    try:
+        rebuilt = encode_act(parse_header(json.loads(act.parts.header)), act.parts.body, act.parts.personal)
+    except (ActError, ValueError):
+        return False
+    return rebuilt.header == act.parts.header and act.parts.hash() == act.hash

@@ -1,0 +1,62 @@
+"""What became of this device's acts after their receipts, and how far the server has its journals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from device_sim.handheld.link import Again, Link, Refused, decoded
+from device_sim.handheld.store import HandheldStore
+from sync.dots import Dot
+
+STATUS_PATH = "/api/v1/sync/status"
+
+
+class StatusReader:
+    """Reads the statuses of this device's acts, each time from where it left off."""
+
+    def __init__(self, store: HandheldStore, link: Link) -> None:
+        self.store, self.link = store, link
+
+    def refresh(self) -> int:
+        """Take in all changes of statuses; returns how many there were. Raises `Refused` and `Unreachable`."""
+        return sum(self._refresh_journal(journal) for journal in self.store.journals())
+
+    def start_over(self) -> None:
+        """Positions mean nothing any more (a new epoch): read everything again the next time."""
+        for journal in self.store.journals():
+            self.store.put(f"status:{journal}", "0")
+
+    def head_seq(self, journal: str) -> int:
+        """The last act of a journal up to which the server has it without a gap; 0 when it does not know it."""
+        page = self._page(journal, 0)
+        return page[0]["head_seq"] if page else 0
+
+    def _refresh_journal(self, journal: str) -> int:
+        changed = 0
+        while True:
+            after = int(self.store.get(f"status:{journal}") or 0)
+            page = self._page(journal, after)
+            if len(page) < 2:
+                return changed
+            with self.store.saving():
+                for line in page[1:]:
+                    self.store.set_status(Dot(journal, line["seq"]), line["status"], line["position"])
+                self.store.put(f"status:{journal}", str(page[0]["after"]))
+            changed += len(page) - 1
+
+    def _page(self, journal: str, after: int) -> list[dict[str, Any]]:
+        """A head line and the acts' lines; empty for a journal that the server does not know."""
+        try:
+            return self.link.attempt(lambda: self._request(journal, after))
+        except Refused as error:
+            if error.code != "not-found":
+                raise
+            return []
+
+    def _request(self, journal: str, after: int) -> list[dict[str, Any]]:
+        response = self.link.request("GET", STATUS_PATH, params={"journal": journal, "after": after})
+        page = [decoded(line) for line in response.content.split(b"\n") if line]
+        wanted = [{"head_seq", "after"}, *({"seq", "status", "position"} for _ in page[1:])]
+        if not page or any(not names <= line.keys() for names, line in zip(wanted, page, strict=False)):
+            raise Again("the statuses are not readable")
+        return page

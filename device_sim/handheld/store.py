@@ -1,0 +1,322 @@
+"""The handheld's own database: journal, receipts, pulled records, evidence files. SQLite through sqlite-utils.
+
+WAL with `synchronous=FULL`, so that what was said to be saved survives a power cut. Acts are never rewritten: triggers
+refuse any change of their bytes (only personal parts may be erased). One connection, used by one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.db import Table
+
+from sync.acts import ActParts
+from sync.dots import Dot
+from sync.journal import Fork
+
+FILE_NAME = "handheld.db"
+
+_TABLES: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
+    "settings": ({"name": str, "value": str}, ("name",)),
+    "journals": ({"id": str, "ordinal": int, "parent_journal": str, "parent_seq": int, "parent_hash": str}, ("id",)),
+    "acts": (
+        {
+            "journal": str, "seq": int, "hash": str, "kind": str, "record": str,
+            "header": bytes, "body": bytes, "personal": bytes,
+            "receipt": bytes, "status": str, "position": int, "confirmed": int, "abandoned": int,
+        },
+        ("journal", "seq"),
+    ),
+    "segments": ({"journal": str, "first": int, "last": int, "head": bytes}, ("journal",)),
+    "records": ({"kind": str, "id": str, "position": int, "generation": int, "line": bytes}, ("kind", "id")),
+    "evidence": (
+        {
+            "id": str, "file_name": str, "sha256": str, "size_bytes": int, "media_type": str,
+            "upload": str, "offset_bytes": int, "uploaded": int,
+        },
+        ("id",),
+    ),
+}  # fmt: skip
+
+_RULES = (
+    "CREATE INDEX IF NOT EXISTS acts_of_record ON acts (record, kind)",
+    "CREATE INDEX IF NOT EXISTS acts_unconfirmed ON acts (journal, seq) WHERE confirmed = 0 AND abandoned = 0",
+    """CREATE TRIGGER IF NOT EXISTS acts_keep_bytes
+    BEFORE UPDATE OF journal, seq, hash, kind, record, header, body ON acts
+    BEGIN SELECT RAISE(ABORT, 'acts are never rewritten'); END""",
+    """CREATE TRIGGER IF NOT EXISTS acts_keep_rows BEFORE DELETE ON acts
+    BEGIN SELECT RAISE(ABORT, 'acts are never removed'); END""",
+)
+
+_ACT_COLUMNS = "journal, seq, hash, header, body, personal"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAct:
+    """An act of this device: its dot, its hash, and its bytes as they are sent."""
+
+    dot: Dot
+    hash: str
+    parts: ActParts
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The server's word on one act: the stored line byte for byte, and what of it the device needs."""
+
+    dot: Dot
+    act_hash: str
+    verdict: str
+    position: int
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSegment:
+    """A segment that was begun: a retry sends the same head line and the same acts."""
+
+    journal: str
+    first: int
+    last: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFile:
+    """A captured file: record id, name in the evidence folder, size, and how far its upload got.
+
+    `upload` is the path the server gave it, empty before the first creation.
+    """
+
+    id: str
+    file_name: str
+    sha256: str
+    size_bytes: int
+    media_type: str
+    upload: str = ""
+    offset_bytes: int = 0
+    uploaded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRecord:
+    """A record as the server last served it: its feed position and the line byte for byte."""
+
+    kind: str
+    id: str
+    position: int
+    line: bytes
+
+
+class HandheldStore:
+    """All that a handheld keeps, in `folder`. Opening an existing folder continues where it was left."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder = folder
+        self.evidence_folder = folder / "evidence"
+        self.evidence_folder.mkdir(exist_ok=True)
+        self.db = Database(folder / FILE_NAME, strict=True)
+        self.db.enable_wal()
+        self.db.execute("PRAGMA synchronous=FULL")
+        with self.db.atomic():
+            for name, (columns, key) in _TABLES.items():
+                self._table(name).create(columns, pk=key if len(key) > 1 else key[0], if_not_exists=True)
+            for rule in _RULES:
+                self.db.execute(rule)
+
+    def close(self) -> None:
+        """Close the database; whatever was saved stays."""
+        self.db.close()
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Everything inside is saved together, durably at the end, or not at all. May be nested."""
+        with self.db.atomic():
+            yield
+
+    def _table(self, name: str) -> Table:
+        return self.db.table(name)
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401 - SQLite's own value types
+        return list(self.db.execute(sql, values).fetchall())
+
+    # Settings: single values such as device id, key, cursor, epoch.
+
+    def get(self, name: str) -> str:
+        """A single value; empty when it was never set."""
+        rows = self._rows("SELECT value FROM settings WHERE name = ?", name)
+        return str(rows[0][0]) if rows else ""
+
+    def put(self, name: str, value: str) -> None:
+        """Set a single value."""
+        self._table("settings").upsert({"name": name, "value": value}, pk="name")
+
+    # Journals and acts.
+
+    def add_journal(self, journal: str, parent: Fork | None = None) -> None:
+        """Begin a journal; acts are added to the newest one."""
+        self._table("journals").insert(
+            {
+                "id": journal,
+                "ordinal": self._rows("SELECT count(*) FROM journals")[0][0],
+                "parent_journal": parent.journal if parent else None,
+                "parent_seq": parent.seq if parent else None,
+                "parent_hash": parent.hash if parent else None,
+            }
+        )
+
+    def journals(self) -> list[str]:
+        """All journals of this device, oldest first."""
+        return [row[0] for row in self._rows("SELECT id FROM journals ORDER BY ordinal")]
+
+    def parent_of(self, journal: str) -> Fork | None:
+        """Where a journal continues another one, if it does."""
+        rows = self._rows("SELECT parent_journal, parent_seq, parent_hash FROM journals WHERE id = ?", journal)
+        return Fork(*rows[0]) if rows and rows[0][0] else None
+
+    def add_act(self, act: StoredAct, kind: str, record: str) -> None:
+        """Append an act. A number that exists already is refused by the primary key."""
+        self.db.execute(
+            """INSERT INTO acts (journal, seq, hash, kind, record, header, body, personal, confirmed, abandoned)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)""",
+            (*act.dot, act.hash, kind, record, act.parts.header, act.parts.body, act.parts.personal),
+        )
+
+    def head(self, journal: str) -> tuple[int, str]:
+        """Number and hash of the last act of a journal; (0, "") when it is empty."""
+        rows = self._rows("SELECT seq, hash FROM acts WHERE journal = ? ORDER BY seq DESC LIMIT 1", journal)
+        return (rows[0][0], rows[0][1]) if rows else (0, "")
+
+    def acts(self, journal: str, after: int = 0, limit: int = -1) -> list[StoredAct]:
+        """Acts of a journal in order, beginning after a number; all of them without a limit."""
+        return self._acts("journal = ? AND seq > ? ORDER BY seq LIMIT ?", journal, after, limit)
+
+    def unconfirmed_acts(self, journal: str, limit: int) -> list[StoredAct]:
+        """Acts of a journal that the server has not confirmed, from the first such one on, without gaps."""
+        first = self._rows(
+            "SELECT min(seq) FROM acts WHERE journal = ? AND confirmed = 0 AND abandoned = 0", journal
+        )[0][0]  # fmt: skip
+        return (
+            [] if first is None else self._acts("journal = ? AND seq >= ? ORDER BY seq LIMIT ?", journal, first, limit)
+        )
+
+    def uncovered_acts(self, kind: str, record: str, position: int) -> list[StoredAct]:
+        """Own acts on a record that its state served at `position` does not hold yet, oldest first.
+
+        Quarantined ones are left out: nobody else sees them, and acts that saw them would be held.
+        """
+        return self._acts(
+            """kind = ? AND record = ? AND abandoned = 0 AND coalesce(status, '') != 'quarantined'
+            AND (confirmed = 0 OR status = 'held' OR position > ?) ORDER BY rowid""",
+            kind, record, position,
+        )  # fmt: skip
+
+    def _acts(self, condition: str, *values: Any) -> list[StoredAct]:  # noqa: ANN401 - SQLite's own value types
+        rows = self._rows(f"SELECT {_ACT_COLUMNS} FROM acts WHERE {condition}", *values)  # noqa: S608 - only constants
+        return [StoredAct(Dot(journal, seq), digest, ActParts(*parts)) for journal, seq, digest, *parts in rows]
+
+    def abandon_acts(self, journal: str, after: int) -> None:
+        """Mark acts beyond `after` as written again in another journal; their bytes stay as history."""
+        self.db.execute("UPDATE acts SET abandoned = 1 WHERE journal = ? AND seq > ?", (journal, after))
+
+    def act_counts(self) -> dict[str, int]:
+        """Acts by their present status; "" for those without a receipt. Abandoned ones are not counted."""
+        return dict(self._rows("SELECT coalesce(status, ''), count(*) FROM acts WHERE abandoned = 0 GROUP BY 1"))
+
+    def pending_count(self) -> int:
+        """Acts that the server has not confirmed yet."""
+        return int(self._rows("SELECT count(*) FROM acts WHERE confirmed = 0 AND abandoned = 0")[0][0])
+
+    # What the server said about acts.
+
+    def confirm(self, receipts: Iterable[Receipt]) -> None:
+        """Keep receipts. The first one of an act stays as it came; a later one only confirms the act again."""
+        for receipt in receipts:
+            self.db.execute(
+                """UPDATE acts SET confirmed = 1, receipt = coalesce(receipt, ?), status = coalesce(status, ?),
+                position = ? WHERE journal = ? AND seq = ? AND hash = ?""",
+                (receipt.line, receipt.verdict, receipt.position, *receipt.dot, receipt.act_hash),
+            )
+
+    def set_status(self, dot: Dot, status: str, position: int) -> None:
+        """Keep the present status of an act, and the position from which served states hold it."""
+        self.db.execute(
+            "UPDATE acts SET status = ?, position = ? WHERE journal = ? AND seq = ?", (status, position, *dot)
+        )
+
+    def unconfirm(self, journal: str, after: int) -> None:
+        """The server has lost what came after a number (it was restored): these acts are to be pushed again."""
+        self.db.execute("UPDATE acts SET confirmed = 0 WHERE journal = ? AND seq > ?", (journal, after))
+
+    def receipts(self, journal: str) -> list[bytes]:
+        """The kept receipts of a journal in order, byte for byte."""
+        sql = "SELECT receipt FROM acts WHERE journal = ? AND receipt IS NOT NULL ORDER BY seq"
+        return [row[0] for row in self._rows(sql, journal)]
+
+    def keep_segment(self, segment: PendingSegment) -> None:
+        """Remember a segment before it is sent for the first time."""
+        self._table("segments").upsert(
+            {"journal": segment.journal, "first": segment.first, "last": segment.last, "head": segment.head},
+            pk="journal",
+        )
+
+    def pending_segment(self, journal: str) -> PendingSegment | None:
+        """The segment of a journal that was begun and not answered yet."""
+        rows = self._rows("SELECT journal, first, last, head FROM segments WHERE journal = ?", journal)
+        return PendingSegment(*rows[0]) if rows else None
+
+    def drop_segment(self, journal: str) -> None:
+        """Forget a segment that was answered."""
+        self.db.execute("DELETE FROM segments WHERE journal = ?", (journal,))
+
+    # Pulled records.
+
+    def keep_records(self, records: Iterable[ServedRecord], generation: int) -> int:
+        """Keep served records, streamed; returns how many.
+
+        An older position never replaces a newer one, except in a pull from the start: a restored server counts anew.
+        """
+        count = 0
+        for count, record in enumerate(records, start=1):  # noqa: B007 - the last number is the count
+            self.db.execute(
+                """INSERT INTO records (kind, id, position, generation, line) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (kind, id) DO UPDATE SET
+                generation = excluded.generation, line = excluded.line, position = excluded.position
+                WHERE excluded.position >= position OR excluded.generation > generation""",
+                (record.kind, record.id, record.position, generation, record.line),
+            )
+        return count
+
+    def remove_older_generations(self, generation: int) -> None:
+        """After a pull from the start: forget what was not served again."""
+        self.db.execute("DELETE FROM records WHERE generation < ?", (generation,))
+
+    def served(self, kind: str, record: str) -> ServedRecord | None:
+        """A record as last served."""
+        rows = self._rows("SELECT kind, id, position, line FROM records WHERE kind = ? AND id = ?", kind, record)
+        return ServedRecord(*rows[0]) if rows else None
+
+    def ids(self, kind: str) -> list[str]:
+        """Ids of all records of a kind, served or only written here, in order."""
+        sql = "SELECT id FROM records WHERE kind = ? UNION SELECT record FROM acts WHERE kind = ? AND abandoned = 0"
+        return [row[0] for row in self._rows(sql + " ORDER BY 1", kind, kind)]
+
+    # Evidence files.
+
+    def keep_evidence(self, evidence: EvidenceFile) -> None:
+        """Keep a captured file, or how far its upload has got."""
+        row = {name: getattr(evidence, name) for name in EvidenceFile.__dataclass_fields__}
+        self._table("evidence").upsert(row, pk="id")
+
+    def evidence(self, *, uploaded: bool | None = None) -> list[EvidenceFile]:
+        """Captured files in order of id, either all or by whether their upload is finished."""
+        condition = "" if uploaded is None else f"WHERE uploaded = {int(uploaded)}"
+        columns = ", ".join(EvidenceFile.__dataclass_fields__)
+        rows = self._rows(f"SELECT {columns} FROM evidence {condition} ORDER BY id")  # noqa: S608 - only constants
+        return [EvidenceFile(*row) for row in rows]

@@ -1,0 +1,93 @@
+"""Uploading evidence by tus 1.0 (https://tus.io/protocols/resumable-upload): what has arrived is not sent again."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import httpx
+
+from device_sim.handheld.link import Again, Link, Refused
+from device_sim.handheld.store import EvidenceFile, HandheldStore
+
+UPLOADS_PATH = "/api/v1/evidence/uploads"
+CHUNK_BYTES = 256 * 1024
+_TUS = {"Tus-Resumable": "1.0.0"}
+_GONE = (404, 410)
+MAX_CREATIONS = 5
+"""Uploads begun anew for one file in one go before giving up."""
+
+
+class Uploader:
+    """Uploads captured files, one after the other, in chunks."""
+
+    def __init__(self, store: HandheldStore, link: Link) -> None:
+        self.store, self.link = store, link
+        self.chunk_bytes = CHUNK_BYTES
+
+    def upload(self) -> int:
+        """Upload everything not uploaded yet; returns how many files were finished. Raises `Refused`, `Unreachable`."""
+        finished = 0
+        for evidence in self.store.evidence(uploaded=False):
+            self._upload_file(evidence)
+            finished += 1
+        return finished
+
+    def _upload_file(self, evidence: EvidenceFile) -> None:
+        for _ in range(MAX_CREATIONS):
+            current = evidence if evidence.upload else self._create(evidence)
+            try:
+                self.link.attempt(lambda file=current: self._continue(file))  # type: ignore[misc]
+            except Refused as error:
+                if error.status not in _GONE:
+                    raise
+                evidence = replace(evidence, upload="", offset_bytes=0)  # the server has forgotten this upload
+                self.store.keep_evidence(evidence)
+                continue
+            self.store.keep_evidence(replace(current, offset_bytes=current.size_bytes, uploaded=1))
+            self.link.counts["evidence_uploaded"] += 1
+            return
+        raise Refused(404, {"code": "not-found", "detail": "uploads vanish as soon as they are created"})
+
+    def _create(self, evidence: EvidenceFile) -> EvidenceFile:
+        metadata = {"evidence": evidence.id, "filename": evidence.file_name, "sha256": evidence.sha256}
+        pairs = (f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in metadata.items())
+        headers = {**_TUS, "Upload-Length": str(evidence.size_bytes), "Upload-Metadata": ",".join(pairs)}
+        response = self.link.attempt(lambda: self.link.request("POST", UPLOADS_PATH, headers=headers))
+        # Only the path counts: the server may name itself by an address that this device does not reach it by.
+        created = replace(evidence, upload=urlsplit(response.headers.get("Location", "")).path)
+        if not created.upload:
+            raise Refused(response.status_code, {"detail": "the upload was created without a Location"})
+        self.store.keep_evidence(created)
+        return created
+
+    def _continue(self, evidence: EvidenceFile) -> None:
+        """One attempt at sending all that is missing, beginning where the server says."""
+        offset = self._offset(self.link.request("HEAD", evidence.upload, headers=_TUS))
+        if offset:
+            self.link.counts["uploads_resumed"] += 1
+        with (self.store.evidence_folder / evidence.file_name).open("rb") as stream:
+            while offset < evidence.size_bytes:
+                stream.seek(offset)
+                offset = self._send(evidence, offset, stream.read(self.chunk_bytes))
+                self.store.keep_evidence(replace(evidence, offset_bytes=offset))
+
+    def _send(self, evidence: EvidenceFile, offset: int, chunk: bytes) -> int:
+        headers = {**_TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+        self.link.counts["upload_bytes"] += len(chunk)
+        try:
+            response = self.link.request("PATCH", evidence.upload, content=chunk, headers=headers)
+        except Refused as error:
+            if error.status in (400, 409, 423, 460):
+                # Another request of ours was counted meanwhile, or this one arrived in part: ask where it stands.
+                raise Again(str(error)) from error
+            raise
+        return self._offset(response)
+
+    @staticmethod
+    def _offset(response: httpx.Response) -> int:
+        text = response.headers.get("Upload-Offset", "")
+        if not text.isdecimal():
+            raise Again("the answer has no Upload-Offset")
+        return int(text)

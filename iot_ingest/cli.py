@@ -1,0 +1,125 @@
+"""The command `fieldproof ingest`: from the broker to the database until told to stop, then a clean drain."""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+import click
+
+from iot_ingest.batcher import AGE_S, BATCH_LIMIT, SILENCE_S, BatchRule, Inbox
+from iot_ingest.client import BrokerAddress, Subscriber
+from iot_ingest.writer import Abandoned, Writer
+from schemas.telemetry import SUBSCRIPTION
+from server.config import load_settings
+from server.runtime import Runtime, build_runtime
+
+WAIT_S = 0.5
+"""How often an idle ingester looks up."""
+TEND_S = 2.0
+"""How often an idle ingester looks for chores."""
+PROGRESS_S = 5.0
+
+
+class Ingester:
+    """The main loop, apart from the command line so that tests can run it."""
+
+    def __init__(self, rt: Runtime, address: BrokerAddress, rule: BatchRule) -> None:
+        """Wire inbox, subscriber and writer together."""
+        self._stop = threading.Event()
+        self._inbox = Inbox(rule)
+        self._subscriber = Subscriber(address, self._inbox, rt.clock)
+        self._writer = Writer(rt, self._stop.wait)
+        self._place = f"{address.host}:{address.port}"
+        self._said = ""
+
+    def stop(self) -> None:
+        """Ask the loop to end: what is in hand is still committed and acknowledged."""
+        self._stop.set()
+
+    def run(self) -> int:
+        """Run until stopped; return the exit status (1: stopped while the database was away)."""
+        self._subscriber.start()
+        click.echo(f"ingest: connecting to {self._place}")
+        tended_at = reported_at = time.monotonic()
+        ready = False
+        try:
+            while not self._stop.is_set():
+                if not ready and self._subscriber.subscribed.is_set():
+                    click.echo(f"ingest: ready, subscribed to {SUBSCRIPTION}")
+                    ready = True
+                handled = self._step()
+                now = time.monotonic()
+                if not handled and now - tended_at >= TEND_S:
+                    self._writer.tend()
+                    tended_at = now
+                if now - reported_at >= PROGRESS_S:
+                    self._report("progress")
+                    reported_at = now
+            self._subscriber.stop_receiving()
+            while self._step(wait_s=0.01):
+                pass
+        except Abandoned:
+            click.echo("ingest: stopped while the database was away; the broker keeps what was not committed", err=True)
+            return 1
+        finally:
+            self._subscriber.close()
+        self._report("drained", always=True)
+        return 0
+
+    def _step(self, wait_s: float = WAIT_S) -> bool:
+        batch = self._inbox.take(wait_s)
+        if batch:
+            self._writer.write(batch)
+            self._subscriber.acknowledge(batch)
+        return bool(batch)
+
+    def _report(self, word: str, *, always: bool = False) -> None:
+        totals = self._writer.totals
+        names = ("messages", "valid", "invalid", "dead_lettered", "duplicate", "leads")
+        text = ", ".join(f"{name} {totals[name]}" for name in names)
+        if self._subscriber.fault:
+            text = self._subscriber.fault
+        if always or text != self._said:
+            click.echo(f"ingest: {word}: {text}")
+            self._said = text
+
+
+@click.command()
+@click.option("--host", help="Broker host; default FIELDPROOF_MQTT_HOST.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Broker port; default FIELDPROOF_MQTT_PORT.")
+@click.option("--client-id", default="fieldproof-ingest", show_default=True, help="Names the persistent session.")
+@click.option("--batch", type=click.IntRange(1, 10_000), default=BATCH_LIMIT, show_default=True, help="Largest batch.")
+@click.option(
+    "--silence-ms",
+    type=click.IntRange(1, 1000),
+    default=int(SILENCE_S * 1000),
+    show_default=True,
+    help="Pause that ends a batch.",
+)
+def ingest(host: str | None, port: int | None, client_id: str, batch: int, silence_ms: int) -> None:
+    """Take in sensor readings over MQTT (遥测接入).
+
+    Messages are acknowledged only after they are committed; on SIGTERM what is in hand is committed first. The broker's
+    user and password come from FIELDPROOF_MQTT_USER and FIELDPROOF_MQTT_PASSWORD.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = load_settings()
+    address = BrokerAddress(
+        host=host or settings.mqtt_host,
+        port=port or settings.mqtt_port,
+        user=settings.mqtt_user,
+        password=settings.mqtt_password,
+        client_id=client_id,
+    )
+    rule = BatchRule(limit=batch, silence_s=silence_ms / 1000, age_s=AGE_S)
+    ingester = Ingester(build_runtime(settings), address, rule)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        ingester.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    sys.exit(ingester.run())

@@ -1,0 +1,145 @@
+"""The one writer: decodes a batch, commits it in one transaction, and does not give up on a database that is away.
+
+Readings, rule states, leads, dead letters and counters of a batch commit together. A batch that fails for a reason
+of its own is halved until the message at fault stands alone; that one is dead-lettered, so nothing blocks the rest.
+"""
+
+import json
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
+
+from iot_ingest.batcher import Delivery
+from iot_ingest.decode import decode
+from schemas.telemetry import Message
+from server.leads import service as leads
+from server.runtime import Runtime
+from server.telemetry import service as telemetry
+from server.telemetry.intake import raise_counters, take_in
+from server.telemetry.letters import OPEN, keep_letters, whole_letter
+from server.telemetry.models import DeadLetter
+
+log = logging.getLogger(__name__)
+
+RETRY_MIN_S = 0.1
+RETRY_MAX_S = 30.0
+RACES_LIMIT = 5
+"""How often a batch may lose a race against another ingester before its messages are tried one by one."""
+REPLAY_LIMIT = 100
+"""Most dead letters taken in again in one round."""
+
+
+class Abandoned(Exception):
+    """The database did not come back before the ingester had to stop; the batch stays unacknowledged."""
+
+
+class Writer:
+    """Writes batches; `pause(seconds)` waits between attempts and returns True when it is time to stop trying."""
+
+    def __init__(self, rt: Runtime, pause: Callable[[float], bool]) -> None:
+        """Remember the runtime and how to wait."""
+        self._rt, self._pause = rt, pause
+        self.totals: Counter[str] = Counter()
+        """What this process has committed, under the names of `intake.COUNTERS`, and `leads`."""
+
+    def write(self, deliveries: Sequence[Delivery]) -> None:
+        """Commit a batch; when this returns, every delivery in it may be acknowledged.
+
+        Raises:
+            Abandoned: told to stop while the database was away.
+        """
+        self._store([decode(item.topic, item.payload, item.received_at) for item in deliveries])
+
+    def tend(self) -> None:
+        """Do an idle ingester's chores: requested replays, and gaps that will not close.
+
+        Raises:
+            Abandoned: told to stop while the database was away.
+        """
+        with self._rt.db.read() as session:
+            if not telemetry.chores_due(session, self._rt.now()):
+                return
+            asked = [letter.id for letter in telemetry.requested_letters(session, REPLAY_LIMIT)]
+        for letter_id in asked:
+            self._replay(letter_id)
+        self._store([])
+
+    def _store(self, messages: Sequence[Message]) -> None:
+        races = 0
+        delay_s = RETRY_MIN_S
+        while True:
+            try:
+                self._commit(messages)
+                return
+            except (IntegrityError, DataError) as error:
+                races += 1
+                if races >= RACES_LIMIT or isinstance(error, DataError):
+                    self._split(messages, error)
+                    return
+            except (DBAPIError, OSError) as error:
+                log.warning("the database is away, trying again: %s", error)
+                if self._pause(delay_s * random.uniform(0.5, 1.5)):  # noqa: S311 - jitter
+                    raise Abandoned from error
+                delay_s = min(delay_s * 2, RETRY_MAX_S)
+            except Exception as error:  # noqa: BLE001 - whatever one message may trigger must not stop the others
+                self._split(messages, error)
+                return
+
+    def _commit(self, messages: Sequence[Message]) -> None:
+        with self._rt.db.write() as session:
+            counts = self._take_in(session, messages)
+        self.totals.update(counts)
+
+    def _take_in(self, session: Session, messages: Sequence[Message]) -> Counter[str]:
+        intake = take_in(session, self._rt, messages)
+        opened = leads.take_changes(session, self._rt, intake.changes)
+        return intake.counts + Counter(leads=opened)
+
+    def _split(self, messages: Sequence[Message], error: Exception) -> None:
+        """Store the halves of a failing batch apart; a message that fails alone is dead-lettered.
+
+        Raises:
+            Exception: `error` again, when it is no message's fault.
+        """
+        if not messages:
+            raise error
+        if len(messages) > 1:
+            half = len(messages) // 2
+            self._store(messages[:half])
+            self._store(messages[half:])
+            return
+        log.error("a message could not be processed and is dead-lettered", exc_info=error)
+        refused = whole_letter(messages[0], "unprocessable", type(error).__name__)
+        with self._rt.db.write() as session:
+            kept, repeated = keep_letters(session, self._rt, [refused])
+            counts = Counter(messages=1, dead_lettered=kept, duplicate=repeated)
+            raise_counters(session, counts)
+        self.totals.update(counts)
+
+    def _replay(self, letter_id: str) -> None:
+        """Take one dead letter in again, in a transaction of its own; if that fails it is open again."""
+        try:
+            with self._rt.db.write() as session:
+                letter = session.get_one(DeadLetter, letter_id, with_for_update=True)
+                message = as_message(letter)
+                telemetry.retire_letter(session, self._rt, letter)
+                counts = self._take_in(session, [message])
+            self.totals.update(counts)
+        except (DBAPIError, OSError) as error:
+            log.warning("the database is away, the replay waits: %s", error)
+        except Exception as error:
+            log.error("a dead letter could not be replayed", exc_info=error)
+            with self._rt.db.write() as session:
+                session.get_one(DeadLetter, letter_id).status = OPEN
+
+
+def as_message(letter: DeadLetter) -> Message:
+    """Return a dead letter's content decoded again, by today's tables; a single reading becomes a message of one."""
+    payload = letter.payload
+    if not letter.whole:
+        payload = json.dumps({"seq": letter.seq or 1, "readings": [json.loads(payload)]}).encode()
+    return decode(letter.topic, payload, letter.received_at)

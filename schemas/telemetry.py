@@ -1,0 +1,188 @@
+"""The telemetry contract between sensors and the platform: topic, message, reading, code tables and limits.
+
+A sensor publishes JSON at QoS 1 on its own topic::
+
+    fieldproof/v1/<sensor id>/readings
+    {"seq": 7, "readings": [{"time": "2013-03-01T00:00:00+08:00", "factor": "SO2",
+                             "value": 4, "unit": "ug/m3", "flag": "N"}]}
+
+`seq` is dense and starts at 1; a message sent again keeps its number. The code tables are data, in `schemas/codes`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+TOPIC_PREFIX = "fieldproof/v1"
+SUBSCRIPTION = f"{TOPIC_PREFIX}/+/readings"
+"""What an ingester subscribes to."""
+
+MESSAGE_LIMIT_BYTES = 64 * 1024
+"""Largest message an ingester reads; a larger one is dead-lettered unread."""
+READINGS_LIMIT = 500
+"""Most readings in one message."""
+SEQ_LIMIT = 2**53 - 1
+"""Largest sequence number: what every JSON reader can hold exactly."""
+DEPTH_LIMIT = 6
+"""Deepest nesting of a message; the agreed shape needs three levels."""
+TEXT_LIMIT_CHARS = 64
+"""Longest factor, unit, flag or time text; also what a dead letter keeps of them in its columns."""
+
+HOUR = "hour"
+"""The kind of an hourly mean, the only kind carried so far."""
+
+SENSOR_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+"""A sensor id is one topic level without wildcards, dots or spaces: brokers give those a meaning."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)")
+
+
+def _table(name: str) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(files("schemas").joinpath("codes", name).read_text("utf-8"))
+    return table
+
+
+CODES = _table("telemetry.json")
+"""Factors, units, quality flags, reasons of invalidity and of refusal, each with its names and its source."""
+BUILTIN_RULES = _table("telemetry_rules.json")
+"""The rules a new platform starts with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A measured quantity: its unit and the measuring range outside which a value is not believed."""
+
+    code: str
+    unit: str
+    low: float
+    high: float
+
+
+FACTORS: Mapping[str, Factor] = {
+    code: Factor(code, row["unit"], float(row["low"]), float(row["high"])) for code, row in CODES["factors"].items()
+}
+COUNTING_FLAGS = frozenset(code for code, row in CODES["flags"].items() if row["counts"])
+"""Flags whose data may count as valid."""
+FLAGS = frozenset(CODES["flags"])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One understood reading: the hourly mean of one factor that began at `at`.
+
+    `value` is in `unit`; None means the sensor had no value.
+    """
+
+    at: datetime
+    factor: str
+    value: float | None
+    unit: str
+    flag: str
+    kind: str = HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that could not be understood: why, and the bytes themselves.
+
+    `readings` says for how many readings it stands: 1 for a single reading or an unreadable message, otherwise as many
+    as the message carries. `identity` names the content, so that a redelivery is recognised.
+    """
+
+    reason: str
+    detail: str
+    payload: bytes
+    identity: str
+    readings: int = 1
+    factor: str = ""
+    time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One delivery after decoding. Every reading in it is either in `readings` or stands behind one of `refusals`.
+
+    `seq` is None when the message could not be read far enough to know it.
+    """
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+    sensor: str = ""
+    seq: int | None = None
+    readings: tuple[Reading, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+
+def readings_topic(sensor: str) -> str:
+    """Return the topic a sensor publishes its readings on.
+
+    Raises:
+        ValueError: the id could not be one topic level.
+    """
+    if not SENSOR_ID.fullmatch(sensor):
+        raise ValueError(f"not a sensor id: {sensor!r}")
+    return f"{TOPIC_PREFIX}/{sensor}/readings"
+
+
+def sensor_of(topic: str) -> str | None:
+    """Return the sensor id that a topic names, or None if it is no readings topic."""
+    head, _, rest = topic.partition(f"{TOPIC_PREFIX}/")
+    sensor, _, tail = rest.partition("/")
+    return sensor if not head and tail == "readings" and SENSOR_ID.fullmatch(sensor) else None
+
+
+def parse_time(text: str) -> datetime | None:
+    """Return the aware UTC instant of an ISO 8601 text with an offset, or None if it is not one."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def reading_identity(sensor: str, reading: Any) -> str:  # noqa: ANN401 - whatever a sensor may have sent
+    """Return the SHA-256 that names what a sensor said, the same for sender and receiver.
+
+    Two messages that say the same (`4` and `4.0`, the same instant in another offset) have the same identity; anything
+    that is not an object with understandable members is named by its JSON.
+    """
+    if isinstance(reading, Mapping):
+        time, value = reading.get("time"), reading.get("value")
+        instant = parse_time(time) if isinstance(time, str) else None
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= SEQ_LIMIT:
+            value = float(value)
+        reading = dict(reading) | {"time": instant.isoformat() if instant else time, "value": value}
+        reading.setdefault("flag", "N")
+    text = json.dumps([sensor, reading], ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def payload_identity(topic: str, payload: bytes) -> str:
+    """Return the SHA-256 that names a whole message which could not be read."""
+    return hashlib.sha256(topic.encode("utf-8", "backslashreplace") + b"\n" + payload).hexdigest()
+
+
+class ReadingSchema(Schema):
+    """A reading as a sensor sends it."""
+
+    time = fields.AwareDateTime(required=True, metadata={"description": "data time, ISO 8601 with offset"})
+    factor = fields.String(required=True, validate=validate.OneOf(sorted(FACTORS)))
+    value = fields.Float(required=True, allow_none=True, metadata={"description": "null when there is no value"})
+    unit = fields.String(required=True, validate=validate.OneOf(sorted(CODES["units"])))
+    flag = fields.String(load_default="N", validate=validate.OneOf(sorted(FLAGS)))
+
+
+class MessageSchema(Schema):
+    """A message as a sensor sends it."""
+
+    seq = fields.Integer(required=True, strict=True, validate=validate.Range(1, SEQ_LIMIT))
+    sensor = fields.String(metadata={"description": "optional; must be the topic's sensor"})
+    readings = fields.List(fields.Nested(ReadingSchema), required=True, validate=validate.Length(1, READINGS_LIMIT))

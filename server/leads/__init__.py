@@ -1,0 +1,1 @@
+"""Leads: suspicions from off-site supervision that an officer must verify."""

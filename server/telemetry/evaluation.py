@@ -1,0 +1,222 @@
+"""Runs the rules over newly judged readings, keeps their state, and records the episodes they find.
+
+Readings come in the sensors' own order (`ordering`). A valid mean older than what its rule has seen makes the rule run
+again over the stored means around it; an episode found then is new only if it touches no recorded one, because a
+lead that was opened is not taken back and not opened twice.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from schemas.telemetry import HOUR
+from server.telemetry.models import RuleState, RuleVersion, Sensor, StoredEpisode, StoredReading
+from server.telemetry.rules import (
+    Episode,
+    Mean,
+    Rule,
+    State,
+    advance,
+    episode_key,
+    means_from_json,
+    means_to_json,
+    replay,
+    state_from_json,
+    state_to_json,
+)
+from server.telemetry.settling import Row
+
+LATE_LIMIT = timedelta(days=31)
+"""A mean later than this behind the newest one is stored, but opens nothing."""
+LOOK_BACK = timedelta(days=14)
+"""How far before a late mean the rule begins again."""
+
+StateKey = tuple[str, str]
+"""(rule id, sensor id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeChange:
+    """An episode that was confirmed (`opened`) or whose course went on or ended."""
+
+    key: str
+    rule: Rule
+    sensor: Sensor
+    episode: Episode
+    opened: bool
+
+
+@dataclass
+class Evaluation:
+    """One batch's run of all rules: :meth:`take` steps in order, then :meth:`finish` once."""
+
+    session: Session
+    sensors: dict[str, Sensor]
+    rules: dict[str, list[Rule]] = field(default_factory=dict)
+    """Factor → rules."""
+    states: dict[StateKey, State] = field(default_factory=dict)
+    dirty: set[StateKey] = field(default_factory=set)
+    rows: dict[StateKey, RuleState] = field(default_factory=dict)
+    changes: dict[str, EpisodeChange] = field(default_factory=dict)
+    """By episode key: the last word on each episode this batch touched."""
+
+    @classmethod
+    def begin(cls, session: Session, sensors: Iterable[Sensor]) -> "Evaluation":
+        """Load the rules, and what they remember of these sensors."""
+        run = cls(session, {sensor.id: sensor for sensor in sensors})
+        for version in session.scalars(select(RuleVersion).order_by(RuleVersion.code, RuleVersion.version)):
+            run.rules.setdefault(version.factor, []).append(as_rule(version))
+        for row in session.scalars(select(RuleState).where(RuleState.sensor_id.in_(sorted(run.sensors)))):
+            run.rows[row.rule_id, row.sensor_id] = row
+            run.states[row.rule_id, row.sensor_id] = state_from_json(row.state)
+        return run
+
+    def take(self, judged: int, rows: Sequence[Row]) -> None:
+        """Let the rules look at readings of one message, in order of data time; invalid ones never count.
+
+        `judged` is the number up to which the sensor's messages have been looked at, this one included.
+        """
+        for row in sorted(rows, key=lambda row: (row.at, row.factor)):
+            if not row.valid or row.kind != HOUR or row.value is None:
+                continue
+            sensor = self.sensors[row.sensor_id]
+            for rule in self.rules.get(row.factor, ()):
+                if rule.applies(row.factor, sensor.region, sensor.department) and rule.in_force(row.at):
+                    self._mean(rule, sensor, Mean(row.at, row.value), judged)
+
+    def finish(self) -> tuple[EpisodeChange, ...]:
+        """Write states and episodes; return the changes in order of their keys."""
+        for key in sorted(self.dirty):
+            self._save_state(key)
+        for name in sorted(self.changes):
+            self._save_episode(self.changes[name])
+        return tuple(self.changes[name] for name in sorted(self.changes))
+
+    def _mean(self, rule: Rule, sensor: Sensor, mean: Mean, judged: int) -> None:
+        key = (rule.id, sensor.id)
+        state = self.states.get(key, State())
+        if state.position is not None and mean.at <= state.position:
+            self._late(rule, sensor, state.position, mean, judged)
+            return
+        self.states[key], episodes = advance(rule, state, mean)
+        self.dirty.add(key)
+        current = self.states[key].episode
+        for episode in episodes:
+            self._change(rule, sensor, episode, opened=episode.ended_at is None)
+        if current is not None and current not in episodes:
+            self._change(rule, sensor, current, opened=False)
+
+    def _change(self, rule: Rule, sensor: Sensor, episode: Episode, *, opened: bool) -> None:
+        key = episode_key(rule, sensor.id, episode)
+        before = self.changes.get(key)
+        opened = opened or (before is not None and before.opened)
+        self.changes[key] = EpisodeChange(key, rule, sensor, episode, opened)
+
+    def _late(self, rule: Rule, sensor: Sensor, position: datetime, mean: Mean, judged: int) -> None:
+        """Run a rule again around a late mean, over what the sensor had said up to message number `judged`."""
+        if mean.at < position - LATE_LIMIT:
+            return
+        since = mean.at - LOOK_BACK
+        state, found = replay(rule, self._history(rule, sensor, since, position, judged))
+        recorded = self._recorded(rule, sensor, since)
+        unmatched = {episode.started_at for episode in recorded if episode.ended_at is None}
+        current: Episode | None = None
+        for replayed in found:
+            match = _touching(replayed, recorded)
+            episode = replayed
+            if match is not None:
+                unmatched.discard(match.started_at)
+                last_at, peak = max(match.last_at, replayed.last_at), max(match.peak, replayed.peak)
+                episode = replace(match, last_at=last_at, peak=peak, ended_at=replayed.ended_at)
+            self._change(rule, sensor, episode, opened=match is None)
+            current = episode if episode.ended_at is None else None
+        for episode in recorded:
+            if episode.started_at in unmatched:
+                self._change(rule, sensor, replace(episode, ended_at=episode.last_at), opened=False)
+        key = (rule.id, sensor.id)
+        self.states[key] = replace(state, position=position, episode=current)
+        self.dirty.add(key)
+
+    def _history(self, rule: Rule, sensor: Sensor, since: datetime, until: datetime, judged: int) -> list[Mean]:
+        query = (
+            select(StoredReading.at, StoredReading.value)
+            .where(
+                StoredReading.at.between(since, until),
+                StoredReading.sensor_id == sensor.id,
+                StoredReading.factor == rule.factor,
+                StoredReading.kind == HOUR,
+                StoredReading.valid.is_(True),
+                StoredReading.seq <= judged,
+            )
+            .order_by(StoredReading.at)
+        )
+        return [Mean(at, value or 0.0) for at, value in self.session.execute(query) if rule.in_force(at)]
+
+    def _recorded(self, rule: Rule, sensor: Sensor, since: datetime) -> list[Episode]:
+        """Return the episodes known so far that reach beyond `since`, this batch's included, in order."""
+        query = select(StoredEpisode).where(
+            StoredEpisode.rule_id == rule.id,
+            StoredEpisode.sensor_id == sensor.id,
+            or_(StoredEpisode.ended_at.is_(None), StoredEpisode.ended_at > since),
+        )
+        known = {row.key: as_episode(row) for row in self.session.scalars(query)}
+        for key, change in self.changes.items():
+            if (change.rule.id, change.sensor.id) == (rule.id, sensor.id):
+                known[key] = change.episode
+        return sorted(known.values(), key=lambda episode: episode.started_at)
+
+    def _save_state(self, key: StateKey) -> None:
+        stored = state_to_json(self.states[key])
+        row = self.rows.get(key)
+        if row is None:
+            self.session.add(RuleState(rule_id=key[0], sensor_id=key[1], state=stored))
+        else:
+            row.state = stored
+
+    def _save_episode(self, change: EpisodeChange) -> None:
+        episode = change.episode
+        row = self.session.get(StoredEpisode, change.key)
+        if row is None:
+            row = StoredEpisode(key=change.key, rule_id=change.rule.id, sensor_id=change.sensor.id)
+            row.started_at, row.confirmed_at = episode.started_at, episode.confirmed_at
+            row.means = means_to_json(episode.means)
+            self.session.add(row)
+        row.last_at, row.ended_at, row.peak = episode.last_at, episode.ended_at, episode.peak
+
+
+def _touching(episode: Episode, recorded: Sequence[Episode]) -> Episode | None:
+    """Return the recorded episode that overlaps in its exceeding hours; the open one before the earliest."""
+    touching = [
+        known for known in recorded if known.started_at <= episode.last_at and episode.started_at <= known.last_at
+    ]
+    still_open = [known for known in touching if known.ended_at is None]
+    return next(iter(still_open or touching), None)
+
+
+def as_rule(version: RuleVersion) -> Rule:
+    """Return the pure rule of a stored version."""
+    return Rule(
+        id=version.id,
+        code=version.code,
+        version=version.version,
+        factor=version.factor,
+        unit=version.unit,
+        threshold=version.threshold,
+        clear_level=version.clear_level,
+        window_hours=version.window_hours,
+        min_valid_hours=version.min_valid_hours,
+        max_silence_hours=version.max_silence_hours,
+        region=version.region,
+        department=version.department,
+        effective_from=version.effective_from,
+        effective_to=version.effective_to,
+    )
+
+
+def as_episode(row: StoredEpisode) -> Episode:
+    """Return the pure episode of a stored one."""
+    means = means_from_json(row.means)
+    return Episode(row.started_at, row.confirmed_at, means, row.peak, row.last_at, row.ended_at)

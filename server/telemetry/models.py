@@ -1,0 +1,173 @@
+"""Tables of telemetry. Readings are keyed by time first, so that rows arrive at the end of the key and pages fill."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.db.base import Base, JsonValue, UtcDateTime
+
+ID_CHARS = 64
+CODE_CHARS = 64
+REASON_CHARS = 32
+TOPIC_CHARS = 512
+DETAIL_CHARS = 500
+
+
+class Sensor(Base):
+    """A registered sensor at a regulated entity; its MQTT user may publish on its own topic only."""
+
+    __tablename__ = "sensor"
+
+    id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    entity_id: Mapped[str] = mapped_column(String(36), index=True)
+    region: Mapped[str] = mapped_column(String(9), index=True)
+    department: Mapped[str] = mapped_column(String(64))
+    lat: Mapped[float] = mapped_column(Float)
+    lon: Mapped[float] = mapped_column(Float)
+    datum: Mapped[str] = mapped_column(String(16))
+    channels: Mapped[dict[str, Any]] = mapped_column(JsonValue)
+    """Factor → {"low", "high"}: what the sensor measures, and within which range it is believed."""
+    mqtt_user: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class StoredReading(Base):
+    """One reading, valid or not: exactly one row for each sensor, factor, data time and kind."""
+
+    __tablename__ = "reading"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
+    factor: Mapped[str] = mapped_column(String(CODE_CHARS), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    value: Mapped[float | None] = mapped_column(Float)
+    unit: Mapped[str] = mapped_column(String(CODE_CHARS))
+    flag: Mapped[str] = mapped_column(String(1))
+    valid: Mapped[bool] = mapped_column(Boolean)
+    reason: Mapped[str | None] = mapped_column(String(REASON_CHARS))
+    """Why it is invalid; null when valid."""
+    seq: Mapped[int] = mapped_column(BigInteger)
+    """Number of the first message, in the sensor's own order, that said it."""
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SensorProgress(Base):
+    """How far a sensor's messages are complete: rules run over the gap-free beginning only."""
+
+    __tablename__ = "sensor_progress"
+
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
+    complete_seq: Mapped[int] = mapped_column(BigInteger)
+    """Every message up to this one has been taken in (or was given up as a gap)."""
+    held: Mapped[int] = mapped_column(Integer)
+    """How many of its messages wait in `held_message`."""
+    skipped: Mapped[int] = mapped_column(BigInteger)
+    """Messages given up as gaps."""
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class HeldMessage(Base):
+    """A message taken in while an earlier one of its sensor is missing: stored, but not yet judged by rules."""
+
+    __tablename__ = "held_message"
+
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    held_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    keys: Mapped[list[list[str]]] = mapped_column(JsonValue)
+    """Keys of its readings: [data time, factor, kind]."""
+
+
+class DeadLetter(Base):
+    """Something received that is no stored reading: kept with its reason, for a person and for replay."""
+
+    __tablename__ = "dead_letter"
+    __table_args__ = (Index("ix_dead_letter_status_id", "status", "id"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    identity: Mapped[str] = mapped_column(String(64), unique=True)
+    """SHA-256 of what was said: a redelivery makes no second row."""
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    topic: Mapped[str] = mapped_column(String(TOPIC_CHARS))
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), index=True)
+    """The sensor the topic names; empty when it names none. No reference: the sensor may be unknown."""
+    seq: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(REASON_CHARS))
+    detail: Mapped[str] = mapped_column(String(DETAIL_CHARS))
+    factor: Mapped[str] = mapped_column(String(CODE_CHARS))
+    time: Mapped[str] = mapped_column(String(CODE_CHARS))
+    readings: Mapped[int] = mapped_column(Integer)
+    """For how many readings it stands; an unreadable message counts as one."""
+    whole: Mapped[bool] = mapped_column(Boolean)
+    """Whether the payload is a whole message or one reading of it."""
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[str] = mapped_column(String(16))
+    """open → requested (a person asked for a replay) → replayed, or open again with the new reason."""
+    replayed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class IngestCounter(Base):
+    """A running total, raised in the transaction that it counts."""
+
+    __tablename__ = "ingest_counter"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+class RuleVersion(Base):
+    """One version of a rule; a version never changes, a new one is added instead."""
+
+    __tablename__ = "rule_version"
+    __table_args__ = (UniqueConstraint("code", "version"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    code: Mapped[str] = mapped_column(String(CODE_CHARS))
+    version: Mapped[int] = mapped_column(Integer)
+    factor: Mapped[str] = mapped_column(String(CODE_CHARS))
+    unit: Mapped[str] = mapped_column(String(CODE_CHARS))
+    threshold: Mapped[float] = mapped_column(Float)
+    clear_level: Mapped[float] = mapped_column(Float)
+    window_hours: Mapped[int] = mapped_column(Integer)
+    min_valid_hours: Mapped[int] = mapped_column(Integer)
+    max_silence_hours: Mapped[int] = mapped_column(Integer)
+    region: Mapped[str] = mapped_column(String(9))
+    department: Mapped[str] = mapped_column(String(64))
+    effective_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    effective_to: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    title_zh: Mapped[str] = mapped_column(String(200))
+    title_en: Mapped[str] = mapped_column(String(200))
+    basis: Mapped[str] = mapped_column(String(500))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RuleState(Base):
+    """What a rule remembers of one sensor between batches."""
+
+    __tablename__ = "rule_state"
+
+    rule_id: Mapped[str] = mapped_column(String(36), ForeignKey("rule_version.id"), primary_key=True)
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
+    state: Mapped[dict[str, Any]] = mapped_column(JsonValue)
+
+
+class StoredEpisode(Base):
+    """A confirmed episode of sustained exceedance; exactly one lead is opened for each."""
+
+    __tablename__ = "episode"
+    __table_args__ = (Index("ix_episode_rule_sensor", "rule_id", "sensor_id", "started_at"),)
+
+    key: Mapped[str] = mapped_column(String(160), primary_key=True)
+    rule_id: Mapped[str] = mapped_column(String(36), ForeignKey("rule_version.id"))
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    confirmed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    peak: Mapped[float] = mapped_column(Float)
+    means: Mapped[list[list[Any]]] = mapped_column(JsonValue)
+    """The valid means on which it was confirmed: [time, value]."""

@@ -1,0 +1,181 @@
+"""Exactly one row for each reading: sorts out what is new, repeated or contradictory before anything is written.
+
+Of several values for one key the one with the lowest sequence number stands, whichever arrived first, as long as rules
+have not judged it; so the stored readings depend on what was sent and not on the order of delivery.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy.orm import Session
+
+from schemas.telemetry import Message, Reading
+from server.db.engine import IN_LIST_LIMIT
+from server.telemetry.letters import Letter, refuse_reading
+from server.telemetry.models import Sensor, StoredReading
+from server.telemetry.validation import Range, invalid_reason
+
+Key = tuple[datetime, str, str, str]
+"""(data time, sensor, factor, kind): the primary key of a reading."""
+COLUMNS = tuple(column.name for column in StoredReading.__table__.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A reading as it is, or is to be, stored."""
+
+    at: datetime
+    sensor_id: str
+    factor: str
+    kind: str
+    value: float | None
+    unit: str
+    flag: str
+    valid: bool
+    reason: str | None
+    seq: int
+    received_at: datetime
+
+    @property
+    def key(self) -> Key:
+        """The primary key."""
+        return (self.at, self.sensor_id, self.factor, self.kind)
+
+    def same_content(self, other: "Row") -> bool:
+        """Tell whether another row of this key says the same."""
+        return (self.value, self.flag) == (other.value, other.flag)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the column values."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+
+@dataclass
+class Settled:
+    """What became of the candidates of one batch."""
+
+    rows: dict[Key, Row] = field(default_factory=dict)
+    """Every key of the batch and its row after the batch."""
+    fresh: set[Key] = field(default_factory=set)
+    """Keys that were not stored before."""
+    contradictions: list[Letter] = field(default_factory=list)
+    duplicates: int = 0
+    valid: int = 0
+    """By how much the number of valid stored readings grew (a replaced one may lower it)."""
+    invalid: int = 0
+
+
+def make_row(sensor: Sensor, message: Message, reading: Reading) -> Row:
+    """Judge one reading of a registered channel and return its row."""
+    channel = sensor.channels[reading.factor]
+    reason = invalid_reason(reading, Range(channel["low"], channel["high"]), message.received_at)
+    return Row(
+        at=reading.at,
+        sensor_id=sensor.id,
+        factor=reading.factor,
+        kind=reading.kind,
+        value=reading.value,
+        unit=reading.unit,
+        flag=reading.flag,
+        valid=reason is None,
+        reason=reason,
+        seq=message.seq or 0,
+        received_at=message.received_at,
+    )
+
+
+def settle(
+    session: Session, candidates: Sequence[Row], complete: Mapping[str, int], topics: Mapping[str, str]
+) -> Settled:
+    """Write each candidate that is new, and say what became of the others.
+
+    Args:
+        session: the write session.
+        candidates: rows in order of arrival.
+        complete: sensor → number up to which rules have judged its messages.
+        topics: sensor → its topic, for letters.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another ingester stored one of them meanwhile; run the transaction again.
+    """
+    stored = load_rows(session, {row.key for row in candidates})
+    settled = Settled(rows=dict(stored))
+    touched: set[Key] = set()
+    for row in sorted(candidates, key=lambda row: row.seq):
+        standing = settled.rows.get(row.key)
+        if standing is None:
+            settled.rows[row.key] = row
+            settled.fresh.add(row.key)
+            _count(settled, row, 1)
+            continue
+        earlier = row.seq < standing.seq and standing.seq > complete.get(row.sensor_id, 0)
+        if standing.same_content(row):
+            settled.duplicates += 1
+        elif earlier:
+            settled.contradictions.append(_contradiction(standing, topics))
+            _count(settled, standing, -1)
+            _count(settled, row, 1)
+        else:
+            settled.contradictions.append(_contradiction(row, topics))
+        if earlier:
+            same = standing.same_content(row)
+            settled.rows[row.key] = replace(standing, seq=row.seq) if same else row
+            touched.add(row.key)
+    _write(session, settled, touched)
+    return settled
+
+
+def _count(settled: Settled, row: Row, by: int) -> None:
+    if row.valid:
+        settled.valid += by
+    else:
+        settled.invalid += by
+
+
+def _write(session: Session, settled: Settled, touched: set[Key]) -> None:
+    fresh = [settled.rows[key].as_dict() for key in sorted(settled.fresh)]
+    if fresh:
+        session.execute(insert(StoredReading), fresh)
+    for key in sorted(touched - settled.fresh):
+        changed = settled.rows[key].as_dict()
+        session.execute(update(StoredReading).where(*is_key(key)).values(changed))
+
+
+def is_key(key: Key) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that select one reading."""
+    return (
+        StoredReading.at == key[0],
+        StoredReading.sensor_id == key[1],
+        StoredReading.factor == key[2],
+        StoredReading.kind == key[3],
+    )
+
+
+def load_rows(session: Session, keys: Iterable[Key]) -> dict[Key, Row]:
+    """Return the stored rows among `keys`. Seeks by the leading key columns, times and sensors."""
+    wanted = set(keys)
+    times = sorted({key[0] for key in wanted})
+    sensors = sorted({key[1] for key in wanted})
+    table = StoredReading.__table__
+    found: dict[Key, Row] = {}
+    for since in range(0, len(times), IN_LIST_LIMIT):
+        for first in range(0, len(sensors), IN_LIST_LIMIT):
+            query = select(*table.columns).where(
+                StoredReading.at.in_(times[since : since + IN_LIST_LIMIT]),
+                StoredReading.sensor_id.in_(sensors[first : first + IN_LIST_LIMIT]),
+            )
+            for record in session.execute(query):
+                row = Row(*record)
+                if row.key in wanted:
+                    found[row.key] = row
+    return found
+
+
+def _contradiction(row: Row, topics: Mapping[str, str]) -> Letter:
+    """Return the letter of a reading that contradicts the one that stands."""
+    reading = Reading(row.at, row.factor, row.value, row.unit, row.flag, row.kind)
+    refusal = refuse_reading(row.sensor_id, reading, "contradiction", "another value is stored for this data time")
+    return Letter(refusal, topics.get(row.sensor_id, ""), row.sensor_id, row.seq, row.received_at, whole=False)

@@ -162,7 +162,10 @@ def parse_header(members: object) -> Header:
         _refuse("op", "must be put or delete")
     if not isinstance(members["kind"], str) or not 0 < len(members["kind"]) <= MAX_NAME_CHARS:
         _refuse("kind", "is not a name", MAX_NAME_CHARS)
-    _check_hash("prev", members["prev"], empty=members["seq"] == 1)
+    if members["seq"] > 1:
+        _check_hash("prev", members["prev"])
+    elif members["prev"] != "":
+        _refuse("prev", "is empty in the first act")
     _check_hash("body", members["body"])
     if members["personal"] is not None:
         _check_hash("personal", members["personal"])
@@ -256,9 +259,7 @@ def _check_number(name: str, value: object, floor: int) -> None:
         _refuse(name, f"must be a whole number from {floor}", MAX_SEQUENCE)
 
 
-def _check_hash(name: str, value: object, *, empty: bool = False) -> None:
-    if empty and value == "":
-        return
+def _check_hash(name: str, value: object) -> None:
     if not is_hash(value):
         _refuse(name, "is not a SHA-256 in lower-case hexadecimal")
 

@@ -45,20 +45,16 @@ def merge(state: RecordState, change: Change, policies: Policies) -> Merged:
     """
     unseen = state.live_dots() - change.seen - {change.dot}
     after = join(state, state_of(change, policies)).pruned()
-    mine = tuple(name for name in conflicts(after, policies) if _is_side(after, name, change))
-    rivals = frozenset(dot for name in mine for dot in _sides(after, name)) - {change.dot}
+    mine = tuple(name for name in conflicts(after, policies) if change.dot in sides(after, name))
+    rivals = frozenset(dot for name in mine for dot in sides(after, name)) - {change.dot}
     verdict = Verdict.CONFLICT if mine else Verdict.MERGED if unseen else Verdict.APPLIED
     return Merged(after, verdict, unseen, mine, rivals)
 
 
-def _sides(state: RecordState, name: str) -> frozenset[Dot]:
-    """All dots on either side of a conflict; a deletion stands against the values that it does not cover."""
-    sides = frozenset(entry.dot for entry in state.live(name))
-    return sides | state.spared_dots() if name == DELETED else sides
-
-
-def _is_side(state: RecordState, name: str, change: Change) -> bool:
-    return change.dot in _sides(state, name)
+def sides(state: RecordState, name: str) -> frozenset[Dot]:
+    """Return the dots on all sides of a conflict; deletions stand against the values that none of them covers."""
+    live = frozenset(entry.dot for entry in state.live(name))
+    return live | state.spared_dots() if name == DELETED else live
 
 
 def raised(status: Verdict, to: Verdict) -> Verdict:

@@ -16,9 +16,9 @@ from server.db.engine import IN_LIST_LIMIT, insert_ignore
 from server.records.lines import Placement, decode_state, encode_line, policies_of
 from server.records.models import Act, Conflict, RecordAssignee, ServerState, SyncedRecord
 from server.runtime import Runtime
-from sync.acts import ActParts
+from sync.acts import DELETE, ActParts
 from sync.dots import Dot, parse_dot
-from sync.merge import Merged, Verdict, concurrent, merge, raised
+from sync.merge import Merged, Verdict, concurrent, contradict, merge, raised
 from sync.policies import conflicts, is_deleted
 from sync.registers import Change, RecordState
 
@@ -39,8 +39,8 @@ class Held:
     conflict_fields: tuple[str, ...] = ()
     changed: bool = False
     position: int = 0
-    history: dict[Dot, frozenset[Dot]] | None = None
-    """Seen dots of all acts of the record, loaded when first needed."""
+    history: dict[Dot, Change] | None = None
+    """All acts of the record, loaded when first needed."""
 
 
 @dataclass(frozen=True)
@@ -105,35 +105,42 @@ class RecordBatch:
         held = self.records[key]
         dot = act.change.dot
         outcome = merge(held.state, act.change, policies_of(act.kind))
-        if outcome.unseen:
-            self._raise_concurrent(key, held, act.change)
-        for rival in outcome.rivals:
-            self._raise(rival, Verdict.CONFLICT)
         held.state, held.changed = outcome.state, True
-        if held.history is not None:
-            held.history[dot] = act.change.seen
         self.record_of[dot] = key
         if act.held_row:
             self.released[dot] = (outcome.verdict, act.change.at_ms)
         else:
             self.rows[dot] = self._act_row(act, outcome.verdict)
+        if outcome.unseen:
+            self._raise_concurrent(key, held, act.change)
+        elif held.history is not None:
+            held.history[dot] = act.change
         return outcome
 
     def _raise_concurrent(self, key: Key, held: Held, change: Change) -> None:
+        """Raise the statuses on both sides, by what the acts say and not by what is still alive.
+
+        So the statuses of a record's acts are the same in whatever order they came in.
+        """
         if held.history is None:
             held.history = self._load_history(key)
-        held.history[change.dot] = change.seen
-        for other in concurrent(change.dot, held.history):
-            self._raise(other, Verdict.MERGED)
+        held.history[change.dot] = change
+        for other in concurrent(change.dot, {dot: act.seen for dot, act in held.history.items()}):
+            clash = contradict(change, held.history[other], policies_of(key[0]))
+            for dot in (change.dot, other):
+                self._raise(dot, Verdict.CONFLICT if clash else Verdict.MERGED)
 
-    def _load_history(self, key: Key) -> dict[Dot, frozenset[Dot]]:
-        acts = select(Act.journal, Act.seq, Act.header).where(
+    def _load_history(self, key: Key) -> dict[Dot, Change]:
+        acts = select(Act.journal, Act.seq, Act.header, Act.body, Act.personal).where(
             Act.kind == key[0], Act.record == key[1], Act.status.in_(SETTLED)
         )
-        history = {Dot(journal, seq): seen_of(header) for journal, seq, header in self.session.execute(acts)}
+        history = {
+            Dot(journal, seq): _stored_change(Dot(journal, seq), header, (body, personal))
+            for journal, seq, header, body, personal in self.session.execute(acts)
+        }
         for dot, row in self.rows.items():
             if self.record_of.get(dot) == key:
-                history[dot] = seen_of(row["header"])
+                history[dot] = _stored_change(dot, row["header"], (row["body"], row["personal"]))
         return history
 
     def _raise(self, dot: Dot, to: Verdict) -> None:
@@ -254,6 +261,13 @@ class RecordBatch:
                 Conflict.field.in_(before - after),
             )
             self.session.execute(gone.values(status="dissolved", ended_at=self.rt.now()))
+
+
+def _stored_change(dot: Dot, header: bytes, parts: Iterable[bytes]) -> Change:
+    """What an accepted act did, from its stored bytes as far as they were not erased; its time does not matter here."""
+    delete = json.loads(header)["op"] == DELETE
+    fields = {name: value for part in parts if part for name, value in json.loads(part)["fields"].items()}
+    return Change(dot, seen_of(header), 0, fields, delete)
 
 
 def seen_of(header: bytes) -> frozenset[Dot]:

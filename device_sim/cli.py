@@ -6,10 +6,13 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from device_sim.fleet import PHASES, Fleet, PlanFault, read_plan
 from device_sim.proxy import FaultProxy, Planner, run_proxy
+from device_sim.sample.sources import DataFolderMissing
 
 
 @click.group()
@@ -56,3 +59,35 @@ def proxy(
 
     asyncio.run(run_proxy(spoiler, port, stats, ready))
     click.echo(json.dumps(spoiler.stats()))
+
+
+@device.command()
+@click.option("--phase", type=click.Choice(PHASES), required=True, help="What the handhelds do in this run.")
+@click.option("--plan", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Who and which tasks.")
+@click.option(
+    "--home", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the handhelds."
+)
+@click.option("--url", default="", help="Address of the server, or of the fault proxy before it.")
+@click.option("--devices", type=click.IntRange(1, 1_000), default=20, show_default=True)
+@click.option("--seed", default="1", show_default=True, help="The same seed ends with the same counts.")
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder with real data; else the sample."
+)
+def fleet(*, phase: str, plan: Path, home: Path, url: str, devices: int, seed: str, data: Path | None) -> None:
+    """Run one phase on a fleet of simulated handhelds.
+
+    Progress and, last, the totals are printed as JSON lines. Each phase is a new process: what lasts is in the
+    handhelds' folders. Ends with 1 when a handheld failed, and with 2 when the plan or the folder is no good.
+    """
+    try:
+        handhelds = Fleet(home, url, read_plan(plan), seed, devices, data)
+        whole = handhelds.run(phase, _print_line)
+    except (PlanFault, DataFolderMissing) as error:
+        raise click.UsageError(str(error)) from error
+    if not whole:
+        sys.exit(1)
+
+
+def _print_line(members: dict[str, Any]) -> None:
+    click.echo(json.dumps(members, ensure_ascii=False))
+    sys.stdout.flush()

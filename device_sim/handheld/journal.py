@@ -11,13 +11,16 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
-from device_sim.handheld.forms import Form
+from device_sim.handheld.forms import Form, policies_of, state_of_record
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.store import HandheldStore, StoredAct
 from schemas.kinds import KINDS, Writer, personal_fields
-from sync.acts import PUT, ActError, ActParts, Header, encode_act, encode_fields, parse_header, split_line
-from sync.dots import Dot
+from schemas.kinds.field_work import UNSIGNED_FIELDS
+from sync.acts import PUT, ActError, Header, encode_act, encode_fields, parse_header, split_line
+from sync.dots import Dot, parse_dot
 from sync.journal import Break, Fork, chain_breaks
+from sync.policies import Rule
+from sync.signing import covered, signed_digest
 
 SALT_BYTES = 16
 ACTS_PER_CHECK = 1_000
@@ -101,39 +104,62 @@ class JournalWriter:
         """
         with self.store.saving():
             rewritten = self.store.acts(journal, common)
+            rename = _Rename(self.store, journal, common, self.outside.new_id())
             common_hash = next((act.hash for act in self.store.acts(journal, common - 1, 1)), "") if common else ""
             self.store.abandon_acts(journal, common)
             self.store.drop_segment(journal)
-            fresh = self.outside.new_id()
-            self.store.add_journal(fresh, Fork(journal, common, common_hash) if common else None)
+            self.store.add_journal(rename.fresh, Fork(journal, common, common_hash) if common else None)
             for act in rewritten:
                 header = parse_header(json.loads(act.parts.header))
-                seen = frozenset(_translated(dot, journal, common, fresh) for dot in header.seen)
-                self._chain(replace(header, seen=seen), *_translated_parts(act.parts, journal, common, fresh))
-        return fresh
+                body = rename.body(header, act.parts.body)
+                self._chain(replace(header, seen=frozenset(map(rename.dot, header.seen))), body, act.parts.personal)
+        return rename.fresh
 
 
-def _translated(dot: Dot, journal: str, common: int, fresh: str) -> Dot:
-    return Dot(fresh, dot.seq - common) if dot.journal == journal and dot.seq > common else dot
+class _Rename:
+    """New names for the dots of acts that are written again after a fork.
 
+    Signatures and removals name dots inside the body; a signature's digest covers them, so it is taken again where it
+    still held. Records are looked at as they were before the fork.
+    """
 
-def _translated_parts(parts: ActParts, journal: str, common: int, fresh: str) -> tuple[bytes, bytes]:
-    """Body and personal part with rewritten dots in them (signatures and removals name dots) translated too."""
-    if journal.encode() not in parts.body:
-        return parts.body, parts.personal
+    def __init__(self, store: HandheldStore, journal: str, common: int, fresh: str) -> None:
+        self.journal, self.common, self.fresh = journal, common, fresh
+        signed = {
+            header.record
+            for act in store.acts(journal, common)
+            if (header := parse_header(json.loads(act.parts.header))).kind == "inspection"
+        }
+        self._states = {record: state_of_record(store, "inspection", record) for record in signed}
 
-    def walk(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-        if isinstance(value, dict):
-            return {name: walk(member) for name, member in value.items()}
-        if isinstance(value, list):
-            return [walk(member) for member in value]
-        if isinstance(value, str) and value.startswith(f"{journal}:"):
-            digits = value.partition(":")[2]
-            return str(_translated(Dot(journal, int(digits)), journal, common, fresh)) if digits.isdecimal() else value
-        return value
+    def dot(self, dot: Dot) -> Dot:
+        """The name a dot has from now on."""
+        return Dot(self.fresh, dot.seq - self.common) if self._is_rewritten(dot) else dot
 
-    members = json.loads(parts.body)
-    return encode_fields(members["salt"], walk(members["fields"])), parts.personal
+    def body(self, header: Header, body: bytes) -> bytes:
+        """The body with the dots in its signatures and removals renamed; untouched when there are none."""
+        if self.journal.encode() not in body:
+            return body
+        members = json.loads(body)
+        policies = policies_of(header.kind)
+        for name, value in members["fields"].items():
+            if name in policies and policies[name].rule is Rule.SET:
+                value["remove"] = [str(self.dot(parse_dot(dot))) for dot in value.get("remove", [])]
+                if name == "signatures":
+                    value["add"] = [self._signature(header.record, one) for one in value.get("add", [])]
+        return encode_fields(members["salt"], members["fields"])
+
+    def _signature(self, record: str, signature: dict[str, Any]) -> dict[str, Any]:
+        dots = [parse_dot(dot) for dot in signature["dots"]]
+        named = frozenset(dots)
+        pairs = [pair for pair in covered(self._states[record], UNSIGNED_FIELDS) if pair[1] in named]
+        renamed = signature | {"dots": [str(self.dot(dot)) for dot in dots]}
+        if signed_digest(pairs) == signature["digest"]:
+            renamed["digest"] = signed_digest((field, self.dot(dot)) for field, dot in pairs)
+        return renamed
+
+    def _is_rewritten(self, dot: Dot) -> bool:
+        return dot.journal == self.journal and dot.seq > self.common
 
 
 def _check(kind: str, fields: Mapping[str, Any]) -> None:

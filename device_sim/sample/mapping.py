@@ -40,6 +40,7 @@ from device_sim.sample.telemetry import BEIJING_TIME
 ENTITY_RADIUS_KM = 1.5
 OTHER_ANSWERS = 6
 CHOSEN_PER_ENTITY = 3
+VERIFICATION_FAILS = 0.2
 DATUM = "WGS-84"
 
 
@@ -229,16 +230,16 @@ def map_world(businesses: Sequence[RealBusiness], stations: Sequence[str], divis
     return MappedWorld(entities, checklists, inspections, left_out)
 
 
-def station_inspection(key: str, checklists: dict[str, MappedChecklist], started_at: datetime) -> MappedInspection:
-    """The visit that verifies a telemetry lead: the station checklist in full, outcomes by a hash of `key`.
+def verification_visit(key: str, sub_items: Sequence[tuple[str, str]], started_at: datetime) -> MappedInspection:
+    """The visit that verifies a lead: all `sub_items` (number, text) answered, outcomes by a hash of `key`.
 
-    There is no real record of such a visit; one sub-item in five fails, and the lead then counts as confirmed.
+    There is no real record of such a visit. One sub-item in five fails, and the lead then counts as confirmed.
     """
     answers = tuple(
-        MappedAnswer(line.number, "fail", "major", f"核查发现问题：{line.text}"[:200])
-        if unit_interval("verify", key, line.number) < 0.2
-        else MappedAnswer(line.number, "pass", None, "符合要求 / complies")
-        for line in checklists[STATION].sub_items
+        MappedAnswer(number, "fail", "major", f"核查发现问题：{text}"[:200])
+        if unit_interval("verify", key, number) < VERIFICATION_FAILS
+        else MappedAnswer(number, "pass", None, "符合要求 / complies")
+        for number, text in sub_items
     )
     failed = any(answer.outcome == "fail" for answer in answers)
     return MappedInspection(

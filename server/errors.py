@@ -65,7 +65,7 @@ class Problem(Exception):
         *,
         detail: str = "",
         field: str | None = None,
-        limit: int | float | str | None = None,
+        limit: float | str | None = None,
         **extra: Json,
     ) -> None:
         """Look the code up; an unknown code is a programming error and raises `KeyError`."""

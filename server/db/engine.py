@@ -37,7 +37,7 @@ def sqlite_module() -> ModuleType:
     if sqlite3.sqlite_version_info >= SQLITE_FLOOR:
         return sqlite3
     try:
-        from pysqlite3 import dbapi2
+        from pysqlite3 import dbapi2  # noqa: PLC0415 - has no wheel on every platform, and is not needed on all
     except ImportError:
         dbapi2 = None
     if dbapi2 is not None and dbapi2.sqlite_version_info >= SQLITE_FLOOR:

@@ -1,5 +1,6 @@
 """Keeping the directory."""
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schemas.identifiers import check_checklist_code, check_item_code
@@ -67,3 +68,15 @@ def get_checklist(session: Session, checklist_id: str) -> Checklist:
     if checklist is None:
         raise Problem("not-found", detail="no checklist with this id")
     return checklist
+
+
+def checklist_for(session: Session, department: str) -> Checklist | None:
+    """Return the newest version of a department's first checklist by code, or None if it has none."""
+    query = (
+        select(Checklist)
+        .join(SupervisionItem, SupervisionItem.id == Checklist.item)
+        .where(SupervisionItem.department == department)
+        .order_by(Checklist.code, Checklist.version.desc())
+        .limit(1)
+    )
+    return session.execute(query).scalar_one_or_none()

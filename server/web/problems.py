@@ -108,5 +108,5 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def _any(error: Exception) -> Response:
-        log.exception("unhandled error", exc_info=error)
+        log.error("unhandled error", exc_info=error)
         return problem_response(Problem("internal"))

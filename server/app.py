@@ -1,0 +1,82 @@
+"""The only wiring: which blueprints, which principals, which limits. Only entry points and tests import it."""
+
+import importlib
+from importlib.metadata import version
+from typing import Any
+
+from flask import Flask, Response
+from flask.json.provider import DefaultJSONProvider
+from flask_smorest import Api
+
+from server.accounts import service as accounts
+from server.devices import service as devices
+from server.runtime import Runtime
+from server.web import docs, health, problems
+from server.web.body import parse_json
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Largest request body, unless a route raises its own limit (push, evidence upload)."""
+MAX_FORM_PARTS = 100
+DOMAINS = (
+    "accounts", "devices", "fieldsync", "inspections", "evidence", "telemetry", "leads", "behaviors", "prooflog",
+    "exchange",
+)  # fmt: skip
+
+
+class StrictJson(DefaultJSONProvider):
+    """Flask's JSON, reading strictly and writing Chinese as it is."""
+
+    ensure_ascii = False
+    sort_keys = False
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:  # noqa: ANN401, ARG002 - Flask's signature
+        """Parse strictly."""
+        return parse_json(s.encode() if isinstance(s, str) else s)
+
+
+def create_app(rt: Runtime) -> Flask:
+    """Return the WSGI application over a runtime."""
+    app = Flask("fieldproof", static_folder=None, template_folder=None)
+    app.json = StrictJson(app)
+    app.url_map.strict_slashes = False
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES,
+        MAX_FORM_PARTS=MAX_FORM_PARTS,
+        API_TITLE="现场为证 Fieldproof",
+        API_VERSION=version("fieldproof"),
+        OPENAPI_VERSION="3.1.0",
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    app.extensions["fieldproof"] = rt
+    app.extensions["fieldproof.principals"] = {"account": accounts.load_principal, "device": devices.load_principal}
+    api = Api(app, spec_kwargs={"info": {"description": "可证明的监管后端 · The provable supervision backend"}})
+    app.extensions["fieldproof.api"] = api
+    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    for name in DOMAINS:
+        try:
+            module = importlib.import_module(f"server.{name}.api")
+        except ModuleNotFoundError:
+            continue
+        api.register_blueprint(module.blp)
+    app.register_blueprint(health.blp)
+    app.register_blueprint(docs.blp)
+    try:
+        pages = importlib.import_module("server.pages.api")
+        pages.register(app) if hasattr(pages, "register") else app.register_blueprint(pages.blp)
+    except ModuleNotFoundError:
+        pass
+    problems.register(app)
+    app.after_request(_harden)
+    return app
+
+
+def _harden(response: Response) -> Response:
+    """Headers for every response; pages set their own content policy first."""
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers.setdefault("X-Frame-Options", "DENY")
+    headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    return response

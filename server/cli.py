@@ -1,0 +1,157 @@
+"""The command `fieldproof`. Commands of the other programs come in by entry point (group `fieldproof.commands`)."""
+
+import json
+import logging
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from server.accounts.service import ROLES, NewAccount, account_by_login, add_account, issue_code
+from server.app import create_app
+from server.config import load_settings
+from server.errors import Problem
+from server.migrating import migrate_database
+from server.runtime import Runtime, build_runtime
+from server.seed import seed as seed_platform
+from server.serving import WORKERS, Server
+from server.verifying import verify_everything
+from server.worker import run_forever, run_once
+
+EPILOG = "数据位于 FIELDPROOF_HOME（默认 ./var）。Data lives below FIELDPROOF_HOME (default ./var)."
+
+
+class Commands(click.Group):
+    """A group that reports a problem in one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Problem as problem:
+            raise click.ClickException(f"{problem.kind.title_zh} / {problem.kind.title_en}: {problem}") from problem
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fieldproof")
+def main() -> None:
+    """现场为证 Fieldproof：可证明的监管后端。The provable supervision backend."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+
+
+def _runtime() -> Runtime:
+    try:
+        return build_runtime(load_settings())
+    except (RuntimeError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+def migrate() -> None:
+    """建立或升级数据库。Create the database or bring it up to date."""
+    rt = _runtime()
+    revision = migrate_database(rt)
+    click.echo(f"数据库已就绪 Database ready: {revision}")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="监听地址 Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="端口 Port.")
+@click.option("--workers", default=WORKERS, show_default=True, type=click.IntRange(1, 64), help="进程数 Processes.")
+def serve(host: str, port: int, workers: int) -> None:
+    """启动 HTTP 服务。Run the HTTP server."""
+    Server(load_settings(), f"{host}:{port}", workers).run()
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="只运行一轮 Run one round and stop.")
+def worker(once: bool) -> None:
+    """运行后台作业。Run the background steps: leads, evidence, closing, proof log."""
+    logging.getLogger("server").setLevel(logging.INFO)
+    rt = _runtime()
+    if once:
+        click.echo(json.dumps(run_once(rt)))
+    else:
+        run_forever(rt)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def seed(file: Path) -> None:
+    """从 JSON 文件导入基础数据。Enter directory, officers, entities, sensors and accounts from a JSON file."""
+    counts = seed_platform(_runtime(), file, lambda name, rows: click.echo(f"  {name}: +{rows}", err=True))
+    _print_table("基础数据 Seeded", ("表 list", "新增 entered"), [(name, str(rows)) for name, rows in counts.items()])
+
+
+@main.group()
+def operator() -> None:
+    """管理账号。Manage accounts."""
+
+
+@operator.command("add")
+@click.argument("login")
+@click.option("--role", type=click.Choice(ROLES), default="operator", show_default=True, help="角色 Role.")
+@click.option("--name", default="", help="姓名 Name shown on pages.")
+@click.option("--region", default="420000", show_default=True, help="行政区划 Division code of the scope.")
+@click.option("--department", default="", help="部门代码，空为全部 Department code; empty: all.")
+@click.option("--officer", default=None, help="执法人员编号 Officer id, for role officer.")
+@click.password_option(help="口令，至少 12 位 Password, at least 12 characters; asked for if not given.")
+def operator_add(
+    login: str, role: str, name: str, region: str, department: str, officer: str | None, password: str
+) -> None:
+    """新建账号，第一个账号也用它建立。Make an account; this is also how the first one is made."""
+    rt = _runtime()
+    with rt.db.write() as session:
+        new = NewAccount(login, password, role, name or login, region, department, officer)
+        account = add_account(session, rt, new, actor="cli")
+    click.echo(account)
+
+
+@operator.command("link")
+@click.argument("login")
+def operator_link(login: str) -> None:
+    """生成一次性登录地址。Print a one-time sign-in address for an account."""
+    rt = _runtime()
+    with rt.db.write() as session:
+        account = account_by_login(session, login)
+        if account is None:
+            raise Problem("not-found", detail="no account with this login")
+        code = issue_code(session, rt, account.id)
+    click.echo(f"{rt.settings.public_url}/sign-in?code={code}")
+
+
+@main.command()
+def openapi() -> None:
+    """输出 OpenAPI 文档。Print the OpenAPI document."""
+    app = create_app(_runtime())
+    document = app.extensions["fieldproof.api"].spec.to_dict()
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+@main.command()
+def verify() -> None:
+    """核验日志链、摘要与证明。Verify journal chains, digests and proofs; names what fails and exits with 1."""
+    report = verify_everything(_runtime())
+    rows = [(check.name, str(check.checked), str(len(check.findings))) for check in report]
+    _print_table("核验 Verification", ("检查 check", "数量 checked", "问题 findings"), rows)
+    findings = [(check.name, finding) for check in report for finding in check.findings]
+    for name, finding in findings:
+        click.echo(f"{name}: {finding}", err=True)
+    if findings:
+        sys.exit(1)
+
+
+def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+for entry in entry_points(group="fieldproof.commands"):
+    main.add_command(entry.load(), entry.name)

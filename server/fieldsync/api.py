@@ -1,0 +1,167 @@
+"""Push and pull of handhelds, and the conflicts that people decide."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response, request
+from marshmallow import Schema, fields, validate
+
+from server.errors import Problem
+from server.fieldsync import conflicts, feed
+from server.fieldsync.push import push as take_in
+from server.fieldsync.segment import read_segment
+from server.fieldsync.signatures import segment_verifier
+from server.web.auth import principal, require
+from server.web.blueprint import Blueprint
+from server.web.paging import PageQuery
+from server.web.transaction import runtime, session, transactional
+from sync.cursors import MAX_CURSOR_CHARS
+from sync.journal import MAX_SEGMENT_BYTES, SEGMENT_TYPE
+
+NDJSON = "application/x-ndjson"
+blp = Blueprint("fieldsync", __name__, url_prefix="/api/v1", description="现场同步 Field sync")
+
+
+class PullQuery(Schema):
+    """Where to continue, and how much to send."""
+
+    cursor = fields.String(load_default="", validate=validate.Length(max=MAX_CURSOR_CHARS))
+    limit = fields.Integer(load_default=feed.DEFAULT_LINES, validate=validate.Range(1, feed.MAX_LINES))
+
+
+class StatusQuery(Schema):
+    """Which journal, and the feed position up to which the device knows its acts' statuses."""
+
+    journal = fields.String(required=True, validate=validate.Length(equal=36))
+    after = fields.Integer(load_default=0, strict=False, validate=validate.Range(0, 1 << 53))
+    limit = fields.Integer(load_default=feed.DEFAULT_LINES, validate=validate.Range(1, feed.MAX_LINES))
+
+
+class ConflictQuery(PageQuery):
+    """Which conflicts."""
+
+    status = fields.String(load_default="open", validate=validate.OneOf(("open", "decided", "dissolved")))
+
+
+class SideSchema(Schema):
+    """One side of a conflict."""
+
+    dot = fields.String()
+    value = fields.Raw(allow_none=True)
+    at = fields.AwareDateTime()
+    author = fields.String()
+    device = fields.String(allow_none=True)
+
+
+class ConflictSchema(Schema):
+    """A conflict in a list."""
+
+    id = fields.String()
+    kind = fields.String()
+    record = fields.String()
+    field = fields.String()
+    region = fields.String()
+    department = fields.String()
+    opened_at = fields.AwareDateTime()
+    status = fields.String()
+    ended_at = fields.AwareDateTime(allow_none=True)
+    decided_by = fields.String(allow_none=True)
+    reason = fields.String(allow_none=True)
+    decision = fields.Dict(allow_none=True)
+
+
+class ConflictListSchema(Schema):
+    """A page of conflicts."""
+
+    conflicts = fields.List(fields.Nested(ConflictSchema))
+
+
+class ConflictViewSchema(Schema):
+    """A conflict with base and sides."""
+
+    conflict = fields.Nested(ConflictSchema, attribute="row")
+    base = fields.List(fields.Raw(allow_none=True))
+    sides = fields.List(fields.Nested(SideSchema))
+    record = fields.Dict(attribute="fields")
+
+
+class DecisionBody(Schema):
+    """A person's decision: `choice` names a side by its dot, or `value` gives another value."""
+
+    sides = fields.List(fields.String(), required=True, validate=validate.Length(1, 512))
+    choice = fields.String(load_default=None, allow_none=True)
+    value = fields.Raw(load_default=None, allow_none=True)
+    reason = fields.String(
+        required=True, validate=validate.Length(conflicts.MIN_REASON_CHARS, conflicts.MAX_REASON_CHARS)
+    )
+
+
+@blp.route("/sync/push", methods=["POST"])
+@require("device")
+@transactional
+@blp.response(200, content_type=NDJSON, description="The journal's head, then one receipt per act.")
+def push() -> Response:
+    """Take in a signed segment of a journal; the whole segment commits, or nothing does."""
+    if request.mimetype != SEGMENT_TYPE:
+        raise Problem("unsupported-media-type", detail=f"the body must be {SEGMENT_TYPE}")
+    request.max_content_length = MAX_SEGMENT_BYTES
+    segment = read_segment(request.get_data(cache=False), segment_verifier(session(), principal()))
+    lines = take_in(session(), runtime(), principal(), segment)
+    return Response(b"\n".join(lines) + b"\n", mimetype=NDJSON)
+
+
+@blp.route("/sync/pull", methods=["GET"])
+@require("device")
+@transactional(read_only=True)
+@blp.arguments(PullQuery, location="query")
+@blp.response(200, content_type=NDJSON, description="Head line with the next cursor, then record lines.")
+def pull(query: dict[str, Any]) -> Response:
+    """Return the next page of the device's feed."""
+    page = feed.pull(session(), runtime(), principal(), query["cursor"], query["limit"])
+    return Response(_lines(page), mimetype=NDJSON)
+
+
+@blp.route("/sync/status", methods=["GET"])
+@require("device")
+@transactional(read_only=True)
+@blp.arguments(StatusQuery, location="query")
+@blp.response(200, content_type=NDJSON, description="Head line, then one line per act whose status changed.")
+def status(query: dict[str, Any]) -> Response:
+    """Return the acts of one's own journal whose status changed beyond a feed position."""
+    page = feed.statuses(session(), principal(), query["journal"], query["after"], query["limit"])
+    return Response(_lines(page), mimetype=NDJSON)
+
+
+def _lines(page: list[bytes]) -> Iterator[bytes]:
+    for line in page:
+        yield line + b"\n"
+
+
+@blp.route("/conflicts", methods=["GET"])
+@require("admin", "operator", "auditor")
+@transactional(read_only=True)
+@blp.arguments(ConflictQuery, location="query")
+@blp.response(200, ConflictListSchema)
+def list_conflicts(query: dict[str, Any]) -> dict[str, Any]:
+    """List the conflicts of one's scope."""
+    return {"conflicts": conflicts.list_conflicts(session(), principal(), **query)}
+
+
+@blp.route("/conflicts/<conflict_id>", methods=["GET"])
+@require("admin", "operator", "auditor")
+@transactional(read_only=True)
+@blp.response(200, ConflictViewSchema)
+def show_conflict(conflict_id: str) -> conflicts.ConflictView:
+    """Show one conflict: what was there before, all sides, who wrote them when."""
+    return conflicts.show(session(), principal(), conflict_id)
+
+
+@blp.route("/conflicts/<conflict_id>/resolve", methods=["POST"])
+@require("operator")
+@transactional
+@blp.arguments(DecisionBody)
+@blp.response(200, ConflictSchema)
+def resolve(body: dict[str, Any], conflict_id: str) -> Any:  # noqa: ANN401 - a Conflict, dumped by the schema
+    """Decide a conflict, with a reason."""
+    decision = conflicts.Decision(tuple(body["sides"]), body["reason"], body["choice"], body["value"])
+    return conflicts.decide(session(), runtime(), principal(), conflict_id, decision)

@@ -1,0 +1,77 @@
+"""Checking one act before it is merged: shape, commitments, kind, fields, scope. A fault quarantines this act alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import EXCLUDE, RAISE, ValidationError
+
+from schemas.kinds import KINDS, Writer, personal_fields
+from server.errors import Problem
+from server.fieldsync.segment import LinkedAct
+from server.records.lines import Placement
+from server.web.auth import Principal, in_scope
+from server.web.body import parse_json
+from server.web.problems import first_message
+from sync.acts import ActError, Header, all_fields, check_commitments, parse_fields, parse_header
+
+PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspection", "rectification": "inspection"}
+"""Where a record made in the field belongs: it takes its place from the record of this kind, named in this field."""
+
+
+@dataclass(frozen=True)
+class CheckedAct:
+    """An act whose content is sound."""
+
+    header: Header
+    fields: Mapping[str, Any]
+
+
+def check_act(act: LinkedAct, caller: Principal) -> CheckedAct:
+    """Check everything that can be said of an act without its record.
+
+    Raises:
+        Problem: what is wrong, with the field and the limit.
+    """
+    try:
+        header = parse_header(act.members)
+        check_commitments(header, act.parts)
+        fields = parse_fields("body", parse_json(act.parts.body))
+        personal = parse_fields("personal", parse_json(act.parts.personal)) if act.parts.personal else {}
+        everything = all_fields(header.op, fields, personal)
+    except ActError as error:
+        raise Problem("invalid-field", field=error.field, detail=error.reason, limit=error.limit) from error
+    if header.officer not in caller.officers:
+        raise Problem("forbidden", field="officer", detail="this officer does not work with this device")
+    kind = KINDS.get(header.kind)
+    if kind is None or kind.writer is Writer.OFFICE:
+        raise Problem("unknown-kind", field="kind", detail=f"handhelds do not write {header.kind[:64]!r}")
+    newer = header.schema > kind.version
+    _check_fields(kind.schema(partial=True, unknown=EXCLUDE if newer else RAISE), everything)
+    private = personal_fields(kind.schema)
+    for name in fields.keys() & private:
+        raise Problem("invalid-field", field=name, detail="is personal and belongs into the personal part")
+    for name in personal.keys() - private:
+        if not newer:
+            raise Problem("invalid-field", field=name, detail="is not personal and belongs into the body")
+    return CheckedAct(header, everything)
+
+
+def _check_fields(schema: Any, fields: Mapping[str, Any]) -> None:  # noqa: ANN401 - a marshmallow schema
+    try:
+        schema.load(fields)
+    except ValidationError as error:
+        name, reason = first_message(error.messages)
+        raise Problem("invalid-field", field=name, detail=reason) from error
+
+
+def check_place(caller: Principal, placement: Placement) -> None:
+    """Refuse acts on records that are not this device's business.
+
+    Raises:
+        Problem: `forbidden`.
+    """
+    place_ok = in_scope(caller, placement.region, placement.department or caller.department)
+    mine = not placement.assignees or set(placement.assignees) & set(caller.officers)
+    if not place_ok or not mine:
+        raise Problem("forbidden", field="record", detail="the record lies outside this device's scope")

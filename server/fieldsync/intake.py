@@ -1,0 +1,269 @@
+"""Merging the fresh acts of a segment: check each, merge, hold or quarantine it, and release those that waited for it.
+
+Acts whose cause is missing (their predecessor, a dot they had seen, the record they belong to) are held as bytes and
+released by the segment that brings the cause. Nothing else waits: one bad act never blocks the next.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from server.clock import to_ms
+from server.db.engine import IN_LIST_LIMIT
+from server.devices.service import load_principal
+from server.errors import Problem
+from server.fieldsync.checks import PARENTS, CheckedAct, check_act, check_place
+from server.fieldsync.projections import project
+from server.fieldsync.segment import LinkedAct, Segment
+from server.records.batch import SETTLED, Incoming, Key, RecordBatch
+from server.records.lines import Placement
+from server.records.models import Act
+from server.runtime import Runtime
+from server.web.auth import Principal
+from server.web.body import parse_json
+from sync.acts import DELETE, ActParts, encode
+from sync.dots import MAX_SEQUENCE, Dot
+from sync.merge import Verdict
+from sync.registers import Change
+
+MAX_RELEASE_ROUNDS = 1_000
+"""Rounds of releasing held acts in one push; each round releases at least one."""
+
+
+@dataclass
+class Intake:
+    """One segment on its way in."""
+
+    session: Session
+    rt: Runtime
+    caller: Principal
+    segment: Segment
+    batch: RecordBatch
+    epoch: str
+    problems: dict[Dot, Problem] = field(default_factory=dict)
+    stamps: dict[Dot, int] = field(default_factory=dict)
+    settled: set[Dot] = field(default_factory=set)
+    """Dots known to be part of their record's state."""
+
+
+def take_in(work: Intake, fresh: list[LinkedAct], *, contiguous: bool) -> dict[int, bytes]:
+    """Check, merge and store the acts that the server did not have; returns their receipts by number."""
+    journal = work.segment.head.journal
+    for act in fresh:
+        work.stamps[Dot(journal, act.seq)] = _corrected_ms(work, act.members)
+    checked: list[tuple[LinkedAct, CheckedAct]] = []
+    for act in fresh:
+        dot = Dot(journal, act.seq)
+        try:
+            checked.append((act, check_act(act, work.caller)))
+        except Problem as problem:
+            work.problems[dot] = problem
+    work.batch.load(_keys(checked))
+    waiting: dict[Dot, str] = {}
+    if not contiguous:
+        waiting = {Dot(journal, act.seq): str(Dot(journal, fresh[0].seq - 1)) for act in fresh}
+    _know_seen(work, checked)
+    incoming = {act.seq: (act, checked_act) for act, checked_act in checked}
+    for act in fresh:
+        dot = Dot(journal, act.seq)
+        if dot in work.problems or dot in waiting:
+            continue
+        cause = _try_apply(work, work.caller, *incoming[act.seq], at_ms=work.stamps[dot])
+        if cause:
+            waiting[dot] = cause
+    _release(work, [Dot(journal, act.seq) for act in fresh])
+    newest = work.batch.take_positions()
+    return _store(work, fresh, waiting, newest)
+
+
+def _keys(checked: Sequence[tuple[LinkedAct, CheckedAct]]) -> set[Key]:
+    keys: set[Key] = set()
+    for _, act in checked:
+        keys.add((act.header.kind, act.header.record))
+        parent = _parent_key(act)
+        if parent:
+            keys.add(parent)
+    return keys
+
+
+def _parent_key(act: CheckedAct) -> Key | None:
+    """Return the record from which a record made in the field takes its place."""
+    kind = PARENTS.get(act.header.kind)
+    named = act.fields.get(kind) if kind else None
+    return (kind, named) if kind and isinstance(named, str) else None
+
+
+def _know_seen(work: Intake, checked: Sequence[tuple[LinkedAct, CheckedAct]]) -> None:
+    """Find out which of the seen dots are settled, with one query per few hundred of them."""
+    wanted: set[Dot] = set()
+    for _, act in checked:
+        wanted |= act.header.seen
+    for held in work.batch.records.values():
+        work.settled |= held.state.live_dots()
+    unknown = sorted(wanted - work.settled)
+    for start in range(0, len(unknown), IN_LIST_LIMIT):
+        chunk = unknown[start : start + IN_LIST_LIMIT]
+        rows = work.session.execute(
+            select(Act.journal, Act.seq).where(tuple_(Act.journal, Act.seq).in_(chunk), Act.status.in_(SETTLED))
+        )
+        work.settled |= {Dot(journal, seq) for journal, seq in rows}
+
+
+def _try_apply(
+    work: Intake, caller: Principal, act: LinkedAct, checked: CheckedAct, *, at_ms: int, row_exists: bool = False
+) -> str | None:
+    """Merge an act of `caller` if its causes are there.
+
+    Returns:
+        What it waits for (a dot, or a record as `kind/id`), or None: merged, or quarantined into `work.problems`.
+    """
+    header = checked.header
+    missing = sorted(header.seen - work.settled)
+    if missing:
+        return str(missing[0])
+    key = (header.kind, header.record)
+    if key not in work.batch.records:
+        parent = _parent_key(checked)
+        if header.kind == "task" or (PARENTS.get(header.kind) and parent is None) or header.op == DELETE:
+            return f"{header.kind}/{header.record}"
+        if parent is not None:
+            work.batch.load([parent])
+            if parent not in work.batch.records:
+                return f"{parent[0]}/{parent[1]}"
+            work.batch.create(key, _place(work, caller, parent, checked))
+    try:
+        check_place(caller, work.batch.records[key].placement)
+    except Problem as problem:
+        work.problems[header.dot] = problem
+        if not work.batch.records[key].known and not work.batch.records[key].changed:
+            del work.batch.records[key]
+        return None
+    change = Change(header.dot, header.seen, at_ms, checked.fields, header.op == DELETE)
+    work.batch.apply(
+        Incoming(header.kind, header.record, change, header.officer, caller.subject, act.parts, row_exists)
+    )
+    work.settled.add(header.dot)
+    return None
+
+
+def _place(work: Intake, caller: Principal, parent: Key, checked: CheckedAct) -> Placement:
+    """Where a record made in the field belongs: like its parent; a new inspection is its officers' own."""
+    place = work.batch.records[parent].placement
+    if checked.header.kind == "inspection":
+        named = checked.fields.get("officers")
+        officers = tuple(sorted({*caller.officers, *(named if isinstance(named, list) else ())}))
+        return Placement(place.region, caller.department, officers, None)
+    return Placement(place.region, place.department, place.assignees, parent[1])
+
+
+def _corrected_ms(work: Intake, members: Mapping[str, Any]) -> int:
+    """Estimate when an act happened by the server's clock: by the monotonic clock within one boot, else by the offset.
+
+    The result is never later than now; an act without usable clocks counts as of now.
+    """
+    head, now_ms = work.segment.head, to_ms(work.rt.now())
+    name, then = ("mono_ms", head.mono_ms) if members.get("boot") == head.boot else ("wall_ms", head.wall_ms)
+    value = members.get(name)
+    if not isinstance(value, int) or not 0 <= value <= MAX_SEQUENCE:
+        return now_ms
+    return max(0, min(now_ms, now_ms - (then - value)))
+
+
+def _release(work: Intake, arrived: list[Dot]) -> None:
+    """Merge held acts whose cause has now arrived, and those that wait for these, until nothing moves."""
+    reasons = {str(dot) for dot in arrived} | {f"{kind}/{record}" for kind, record in work.batch.records}
+    for _ in range(MAX_RELEASE_ROUNDS):
+        if not reasons:
+            return
+        ordered = sorted(reasons)
+        reasons = set()
+        for start in range(0, len(ordered), IN_LIST_LIMIT):
+            query = select(Act).where(Act.waiting_for.in_(ordered[start : start + IN_LIST_LIMIT]))
+            for row in work.session.execute(query.order_by(Act.journal, Act.seq)).scalars():
+                reasons |= _retry(work, row)
+
+
+def _retry(work: Intake, row: Act) -> set[str]:
+    """Try one held act again; returns what may now move in turn."""
+    parts = ActParts(row.header, row.body, row.personal)
+    members = parse_json(row.header)
+    act = LinkedAct(row.seq, members["prev"], row.hash, parts, members)
+    dot = Dot(row.journal, row.seq)
+    cause: str | None
+    try:
+        caller = work.caller if row.device == work.caller.subject else load_principal(work.session, str(row.device))
+        checked = check_act(act, caller)
+    except Problem as problem:
+        cause, work.problems[dot] = None, problem
+    else:
+        work.batch.load(_keys([(act, checked)]))
+        _know_seen(work, [(act, checked)])
+        cause = _try_apply(work, caller, act, checked, at_ms=row.at_ms, row_exists=True)
+    if cause:
+        row.waiting_for = cause
+        return set()
+    row.waiting_for = None
+    if dot in work.problems:
+        row.status, row.problem = Verdict.QUARANTINED, work.problems[dot].as_dict()
+        return {str(dot)}
+    return {str(dot), f"{row.kind}/{row.record}"}
+
+
+def _store(work: Intake, fresh: list[LinkedAct], waiting: dict[Dot, str], newest: int) -> dict[int, bytes]:
+    receipts: dict[int, bytes] = {}
+    for act in fresh:
+        dot = Dot(work.segment.head.journal, act.seq)
+        row = work.batch.rows.get(dot)
+        if row is None:
+            row = work.batch.rows[dot] = _unmerged_row(work, act, dot, waiting.get(dot), newest)
+        position = work.batch.records[work.batch.record_of[dot]].position if dot in work.batch.record_of else 0
+        receipts[act.seq] = row["receipt"] = encode(
+            {
+                "journal": dot.journal,
+                "seq": dot.seq,
+                "act": act.hash,
+                "verdict": str(row["verdict"]),
+                "epoch": work.epoch,
+                "position": position,
+                "at_ms": row["at_ms"],
+                "problem": row["problem"],
+            }
+        )
+    changed = work.batch.flush()
+    project(work.session, work.rt, changed, device=work.caller.subject, batch=work.batch)
+    return receipts
+
+
+def _unmerged_row(work: Intake, act: LinkedAct, dot: Dot, cause: str | None, newest: int) -> dict[str, Any]:
+    """The row of an act that is kept as bytes only: held or quarantined."""
+    verdict = Verdict.HELD if cause else Verdict.QUARANTINED
+    problem = None if cause else work.problems[dot].as_dict()
+    officer = act.members.get("officer")
+    return {
+        "journal": dot.journal,
+        "seq": dot.seq,
+        "hash": act.hash,
+        "kind": _text(act.members.get("kind")),
+        "record": _text(act.members.get("record")),
+        "device": work.caller.subject,
+        "author": _text(officer),
+        "header": act.parts.header,
+        "body": act.parts.body,
+        "personal": act.parts.personal,
+        "received_at": work.rt.now(),
+        "at_ms": work.stamps[dot],
+        "verdict": verdict,
+        "status": verdict,
+        "status_position": newest,
+        "waiting_for": cause,
+        "problem": problem,
+        "receipt": b"",
+    }
+
+
+def _text(value: object) -> str:
+    """A member of an unchecked header, as far as it fits its column."""
+    return value[:64].replace("\x00", "") if isinstance(value, str) else ""

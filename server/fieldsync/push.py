@@ -1,0 +1,144 @@
+"""Taking in a pushed segment: idempotent, whole, in one transaction; each act gets its verdict, stored as a receipt."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.devices.models import Device
+from server.errors import Problem
+from server.fieldsync.intake import Intake, take_in
+from server.fieldsync.models import Journal, SegmentSignature
+from server.fieldsync.segment import Segment
+from server.prooflog.service import enqueue
+from server.records.batch import RecordBatch
+from server.records.models import Act
+from server.records.service import server_state
+from server.runtime import Runtime
+from server.web.auth import Principal
+from server.web.body import parse_json
+from sync.acts import encode
+from sync.journal import MAX_JOURNAL_GAP
+
+
+def push(session: Session, rt: Runtime, caller: Principal, segment: Segment) -> list[bytes]:
+    """Take in a segment and return the lines of the reply: the journal's head, then one receipt per act.
+
+    Raises:
+        Problem: `journal-fork` naming the last common act; `limit-exceeded` past the largest gap.
+    """
+    head = segment.head
+    journal = _journal(session, rt, caller, segment)
+    stored = _stored(session, head.journal, head.first - 1, head.last + 1)
+    _refuse_forks(journal, segment, stored)
+    fresh = [act for act in segment.acts if act.seq not in stored]
+    receipts = {seq: act.receipt for seq, act in stored.items()}
+    if fresh:
+        work = Intake(session, rt, caller, segment, RecordBatch(session, rt), server_state(session).epoch)
+        contiguous = fresh[0].seq <= journal.head_seq + 1
+        receipts |= take_in(work, fresh, contiguous=contiguous)
+        _advance(session, rt, journal, segment)
+    _note_device(session, rt, caller, head.last - journal.head_seq)
+    reply = {
+        "epoch": server_state(session).epoch,
+        "journal": head.journal,
+        "head_seq": journal.head_seq,
+        "head": journal.head_hash,
+    }
+    return [encode(reply), *(receipts[act.seq] for act in segment.acts)]
+
+
+def _journal(session: Session, rt: Runtime, caller: Principal, segment: Segment) -> Journal:
+    head = segment.head
+    journal = session.get(Journal, head.journal, with_for_update=True)
+    if journal is None:
+        parent = head.parent
+        if parent is not None:
+            _check_parent(session, caller, parent.journal, parent.seq, parent.hash)
+        journal = Journal(
+            id=head.journal,
+            device=caller.subject,
+            head_seq=0,
+            head_hash="",
+            parent=parent and parent.journal,
+            parent_seq=parent and parent.seq,
+            started_at=rt.now(),
+        )
+        session.add(journal)
+        session.flush()
+    if journal.device != caller.subject:
+        raise Problem("forbidden", field="journal", detail="this journal belongs to another device")
+    if head.first > journal.head_seq + MAX_JOURNAL_GAP:
+        raise Problem(
+            "limit-exceeded", field="first", detail="too far beyond the journal's head", limit=MAX_JOURNAL_GAP
+        )
+    return journal
+
+
+def _check_parent(session: Session, caller: Principal, journal_id: str, seq: int, act_hash: str) -> None:
+    parent = session.get(Journal, journal_id)
+    if parent is None or parent.device != caller.subject:
+        raise Problem("invalid-field", field="parent.journal", detail="is no journal of this device")
+    if seq:
+        act = session.get(Act, (journal_id, seq))
+        if act is None or act.hash != act_hash:
+            raise Problem("invalid-field", field="parent.hash", detail="is no act of that journal")
+
+
+def _stored(session: Session, journal: str, first: int, last: int) -> dict[int, Act]:
+    rows = session.execute(select(Act).where(Act.journal == journal, Act.seq.between(first, last)))
+    return {act.seq: act for act in rows.scalars()}
+
+
+def _refuse_forks(journal: Journal, segment: Segment, stored: dict[int, Act]) -> None:
+    """Compare the segment with what the server has of the journal, at both ends and everywhere between."""
+    common = min(journal.head_seq, segment.head.first - 1)
+    before = stored.get(segment.head.first - 1)
+    forked = before is not None and segment.acts[0].prev != before.hash
+    if forked:
+        common = max(common - 1, 0)
+    for act in segment.acts:
+        known = stored.get(act.seq)
+        if known is not None and known.hash != act.hash:
+            forked = True
+            break
+        if known is not None and act.seq <= journal.head_seq:
+            common = act.seq
+    after = stored.get(segment.head.last + 1)
+    if after is not None and not forked:
+        forked = parse_json(after.header)["prev"] != segment.head.head
+    if forked:
+        raise Problem(
+            "journal-fork",
+            detail="the server has other acts under these numbers; continue in a new journal with this parent",
+            last_common_seq=common,
+        )
+
+
+def _advance(session: Session, rt: Runtime, journal: Journal, segment: Segment) -> None:
+    """Move the journal's head over everything that is now there without a gap, and prove it to the log."""
+    head = segment.head
+    if head.first <= journal.head_seq + 1 and head.last > journal.head_seq:
+        journal.head_seq, journal.head_hash = head.last, head.head
+        beyond = select(Act.seq, Act.hash).where(Act.journal == journal.id, Act.seq > head.last).order_by(Act.seq)
+        for seq, act_hash in session.execute(beyond):
+            if seq != journal.head_seq + 1:
+                break
+            journal.head_seq, journal.head_hash = seq, act_hash
+        leaf = encode({"journal": journal.id, "seq": journal.head_seq, "head": journal.head_hash})
+        enqueue(session, rt, "journal-head", f"{journal.id}:{journal.head_seq}", leaf)
+    session.merge(
+        SegmentSignature(
+            journal=journal.id,
+            first=head.first,
+            last=head.last,
+            statement=head.statement().decode(),
+            signature=head.signature,
+            received_at=rt.now(),
+        )
+    )
+
+
+def _note_device(session: Session, rt: Runtime, caller: Principal, pending: int) -> None:
+    device = session.get(Device, caller.subject)
+    if device is not None:
+        device.last_seen_at = device.last_sync_at = rt.now()
+        device.pending_acts = max(pending, 0)

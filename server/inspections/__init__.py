@@ -1,0 +1,1 @@
+"""Inspections: tasks for two officers, the visits themselves, and closing them into supervision behaviors."""

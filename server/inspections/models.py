@@ -1,0 +1,52 @@
+"""Tables of inspections: typed views of the synced records, for queries. The records stay the truth."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.db.base import Base, JsonValue, UtcDateTime
+
+
+class Task(Base):
+    """Work that was given to two officers."""
+
+    __tablename__ = "task"
+    __table_args__ = (Index(None, "status", "region"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    title: Mapped[str] = mapped_column(String(200))
+    origin: Mapped[str] = mapped_column(String(8))
+    lead: Mapped[str | None] = mapped_column(String(36), unique=True)
+    """A lead becomes a task once."""
+    entity: Mapped[str] = mapped_column(String(36), index=True)
+    inspection: Mapped[str] = mapped_column(String(36))
+    region: Mapped[str] = mapped_column(String(9))
+    department: Mapped[str] = mapped_column(String(32))
+    status: Mapped[str] = mapped_column(String(16))
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Inspection(Base):
+    """One visit."""
+
+    __tablename__ = "inspection"
+    __table_args__ = (Index(None, "status", "check_after"), Index(None, "region"))
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    task: Mapped[str | None] = mapped_column(String(36), index=True)
+    entity: Mapped[str | None] = mapped_column(String(36), index=True)
+    region: Mapped[str] = mapped_column(String(9))
+    department: Mapped[str] = mapped_column(String(32))
+    status: Mapped[str] = mapped_column(String(16))
+    result: Mapped[str | None] = mapped_column(String(20))
+    inspected_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    submitted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    behavior: Mapped[str | None] = mapped_column(String(36))
+    check_after: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When closing is to be tried next."""
+    blockers: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue)
+    """What kept it from closing at the last try."""

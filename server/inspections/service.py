@@ -1,0 +1,221 @@
+"""Giving work to officers: dispatching plans and leads as tasks, each with its inspection opened beside it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from schemas.kinds.base import MAX_LABEL_CHARS
+from server.audit.service import SYSTEM, record_event
+from server.directory.models import Checklist
+from server.directory.service import checklist_for, get_checklist
+from server.entities.service import get_entity
+from server.errors import Problem
+from server.inspections.models import Inspection, Task
+from server.leads import service as leads
+from server.officers.models import Officer
+from server.officers.service import get_officers, officers_for
+from server.records.lines import Placement
+from server.records.models import RecordAssignee
+from server.records.service import OfficeChange, office_write_many
+from server.runtime import Runtime
+from server.web.auth import Principal, in_scope
+
+OFFICERS_PER_TASK = 2
+"""At least two certified officers carry out an inspection."""
+LEAD_DUE_S = 5 * 86_400
+"""Days within which a lead is to be verified."""
+MAX_DISPATCH = 500
+"""Most orders in one request."""
+LEADS_PER_STEP = 100
+
+
+@dataclass(frozen=True)
+class DispatchOrder:
+    """Work to be given to officers."""
+
+    origin: str
+    """plan or lead."""
+    entity: str
+    checklist: str
+    officers: tuple[str, ...]
+    due_at: datetime
+    title: str
+    explanation: str = ""
+    lead: str | None = None
+    plan: str | None = None
+
+
+def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, author: str) -> list[str]:
+    """Make a task and open its inspection for each order; both reach the officers' handhelds at their next sync.
+
+    Returns:
+        The task ids, in order.
+
+    Raises:
+        Problem: `limit-exceeded`, `not-found`, or `invalid-field` when officers are too few, of different departments,
+            or their certificates do not cover today.
+    """
+    if len(orders) > MAX_DISPATCH:
+        raise Problem("limit-exceeded", field="orders", detail="too many orders", limit=MAX_DISPATCH)
+    people = get_officers(session, {officer for order in orders for officer in order.officers})
+    lists: dict[str, Checklist] = {}
+    tasks, changes = [], []
+    for order in orders:
+        department = _check_officers(rt, order, people)
+        checklist = lists.setdefault(order.checklist, get_checklist(session, order.checklist))
+        entity = get_entity(session, order.entity)
+        place = Placement(entity.region, department, tuple(sorted(order.officers)))
+        task_id, inspection_id = rt.new_id(), rt.new_id()
+        shared: dict[str, Any] = {
+            "entity": entity.id,
+            "item": checklist.item,
+            "checklist": checklist.id,
+            "checklist_version": checklist.version,
+            "officers": list(order.officers),
+        } | ({"plan": order.plan} if order.plan else {})
+        task = shared | _task_fields(order) | {"inspection": inspection_id}
+        changes.append(OfficeChange("task", task_id, task, author, place))
+        opened = shared | {"task": task_id, "status": "open"}
+        changes.append(OfficeChange("inspection", inspection_id, opened, author, place))
+        tasks.append(task_id)
+    office_write_many(session, rt, changes)
+    _add_rows(session, rt, changes)
+    for task_id, order in zip(tasks, orders, strict=True):
+        record_event(session, rt, author, "task.dispatch", "task", task_id, {"origin": order.origin})
+    return tasks
+
+
+def _task_fields(order: DispatchOrder) -> dict[str, Any]:
+    optional = {"lead": order.lead, "explanation": order.explanation or None}
+    return {
+        "title": order.title,
+        "origin": order.origin,
+        "due_at": order.due_at.isoformat(),
+        "status": "assigned",
+    } | {name: value for name, value in optional.items() if value is not None}
+
+
+def _check_officers(rt: Runtime, order: DispatchOrder, people: Mapping[str, Officer]) -> str:
+    """Return the department of an order's officers after checking that they may go."""
+    if len(set(order.officers)) < OFFICERS_PER_TASK:
+        raise Problem("invalid-field", field="officers", detail="two officers are needed", limit=OFFICERS_PER_TASK)
+    for officer_id in order.officers:
+        officer = people.get(officer_id)
+        if officer is None:
+            raise Problem("not-found", field="officers", detail=f"no officer {officer_id}")
+        if officer.certificate_valid_until < rt.now():
+            raise Problem("invalid-field", field="officers", detail=f"the certificate of {officer_id} has expired")
+    departments = {people[officer].department for officer in order.officers}
+    if len(departments) > 1:
+        raise Problem("invalid-field", field="officers", detail="officers of one department are needed")
+    return departments.pop()
+
+
+def _add_rows(session: Session, rt: Runtime, changes: Sequence[OfficeChange]) -> None:
+    for change in changes:
+        place, fields = change.placement or Placement("", ""), change.fields
+        where = {"id": change.record, "region": place.region, "department": place.department}
+        if change.kind == "task":
+            session.add(
+                Task(
+                    **where,
+                    title=fields["title"],
+                    origin=fields["origin"],
+                    lead=fields.get("lead"),
+                    entity=fields["entity"],
+                    inspection=fields["inspection"],
+                    status=fields["status"],
+                    due_at=datetime.fromisoformat(fields["due_at"]),
+                    created_at=rt.now(),
+                )
+            )
+        else:
+            session.add(
+                Inspection(
+                    **where, task=fields["task"], entity=fields["entity"], status="open",
+                    check_after=rt.now(), blockers=[],
+                )
+            )  # fmt: skip
+    session.flush()
+
+
+def check_scope(session: Session, caller: Principal, orders: Sequence[DispatchOrder]) -> None:
+    """Refuse orders for entities or officers outside the caller's region and department.
+
+    Raises:
+        Problem: `not-found` (what is outside one's scope does not exist for one).
+    """
+    people = get_officers(session, {officer for order in orders for officer in order.officers})
+    for order in orders:
+        entity = get_entity(session, order.entity)
+        for officer in order.officers:
+            known = people.get(officer)
+            if known is None or not in_scope(caller, entity.region, known.department):
+                raise Problem("not-found", field="officers", detail="outside your region and department")
+
+
+def dispatch_open_leads(session: Session, rt: Runtime) -> int:
+    """Worker step: turn leads that nobody has yet into tasks for two officers. Returns how many.
+
+    The officers are those with the fewest tasks from leads so far, so that work spreads evenly.
+    """
+    opened = leads.list_open(session, limit=LEADS_PER_STEP)
+    if not opened:
+        return 0
+    load = _lead_load(session)
+    done = 0
+    for lead in opened:
+        fit = officers_for(session, lead.region, lead.department, rt.now())
+        checklist = checklist_for(session, lead.department)
+        if len(fit) < OFFICERS_PER_TASK or checklist is None:
+            continue  # stays open and is tried again: nobody may go yet
+        chosen = sorted(fit, key=lambda officer: (load.get(officer.id, 0), officer.id))[:OFFICERS_PER_TASK]
+        for officer in chosen:
+            load[officer.id] = load.get(officer.id, 0) + 1
+        order = DispatchOrder(
+            origin="lead",
+            entity=lead.entity_id,
+            checklist=checklist.id,
+            officers=tuple(officer.id for officer in chosen),
+            due_at=rt.now() + timedelta(seconds=LEAD_DUE_S),
+            title=f"核查线索 {lead.title_zh} · Verify lead: {lead.title_en}"[:MAX_LABEL_CHARS],
+            explanation=f"{lead.explanation_zh}\n{lead.explanation_en}",
+            lead=lead.id,
+        )
+        task_id = dispatch(session, rt, [order], author=SYSTEM)[0]
+        leads.mark_pushed(session, rt, lead.id, task_id)
+        done += 1
+    return done
+
+
+def _lead_load(session: Session) -> dict[str, int]:
+    """How many tasks from leads each officer has been given."""
+    query = (
+        select(RecordAssignee.officer, func.count())
+        .join(Task, (Task.id == RecordAssignee.id) & (RecordAssignee.kind == "task"))
+        .where(Task.origin == "lead")
+        .group_by(RecordAssignee.officer)
+    )
+    return {officer: int(count) for officer, count in session.execute(query)}
+
+
+def list_tasks(session: Session, caller: Principal, *, after: str = "", limit: int = 50) -> list[Task]:
+    """Return the tasks of the caller's scope in order of id."""
+    query = select(Task).where(Task.region.startswith(caller.region, autoescape=True), Task.id > after)
+    if caller.department:
+        query = query.where(Task.department == caller.department)
+    return list(session.execute(query.order_by(Task.id).limit(limit)).scalars())
+
+
+def list_inspections(session: Session, caller: Principal, *, after: str = "", limit: int = 50) -> list[Inspection]:
+    """Return the inspections of the caller's scope in order of id."""
+    query = select(Inspection).where(
+        Inspection.region.startswith(caller.region, autoescape=True), Inspection.id > after
+    )
+    if caller.department:
+        query = query.where(Inspection.department == caller.department)
+    return list(session.execute(query.order_by(Inspection.id).limit(limit)).scalars())

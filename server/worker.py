@@ -1,0 +1,86 @@
+"""The worker: small steps that each do what is ready and say how much, run round and round by one loop.
+
+A step opens its own transactions. Several workers may run; each step's queries lock what they take.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from server.evidence.examination import inspect_step
+from server.evidence.settlement import reconcile_step, sweep_step
+from server.inspections.closing import close_ready
+from server.inspections.service import dispatch_open_leads
+from server.prooflog.service import sequence_step
+from server.runtime import Runtime
+
+log = logging.getLogger(__name__)
+IDLE_S = 0.2
+"""Pause after a round in which no step found anything to do."""
+FAILURE_PAUSE_S = 2.0
+"""Pause after a round in which the database or the disk refused."""
+
+Step = Callable[[Runtime], int]
+
+
+@dataclass(frozen=True)
+class NamedStep:
+    """A step and what it is called in the log."""
+
+    name: str
+    run: Step
+
+
+def in_transaction(step: Callable[[Session, Runtime], int]) -> Step:
+    """Return a step that runs inside one write transaction."""
+
+    def run(rt: Runtime) -> int:
+        with rt.db.write() as session:
+            return step(session, rt)
+
+    return run
+
+
+STEPS = (
+    NamedStep("dispatch-leads", in_transaction(dispatch_open_leads)),
+    NamedStep("reconcile-evidence", reconcile_step),
+    NamedStep("examine-evidence", inspect_step),
+    NamedStep("close-inspections", in_transaction(close_ready)),
+    NamedStep("sequence-proof-log", in_transaction(sequence_step)),
+    NamedStep("sweep-uploads", sweep_step),
+)
+"""What the worker does, in order; the first round of a fresh process finishes what a killed one left."""
+
+
+def run_once(rt: Runtime) -> dict[str, int]:
+    """Run every step once; returns how much each did. A refusing database or disk stops the round."""
+    return {step.name: step.run(rt) for step in STEPS}
+
+
+def run_forever(rt: Runtime) -> None:
+    """Run the steps until SIGTERM or SIGINT; finishes the running step first."""
+    stop = threading.Event()
+
+    def _stop(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    while not stop.is_set():
+        try:
+            done = run_once(rt)
+        except (DBAPIError, OSError) as error:
+            log.warning("the round stopped and will be tried again: %s", error)
+            stop.wait(FAILURE_PAUSE_S)
+            continue
+        for name, count in done.items():
+            if count:
+                log.info("%s: %d", name, count)
+        if not any(done.values()):
+            stop.wait(IDLE_S)

@@ -1,0 +1,106 @@
+"""Fixtures shared by all tests: a runtime on a temporary home, a clock that stands still, an application, sign-in."""
+
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
+
+from server.accounts.models import Account
+from server.app import create_app
+from server.config import load_settings
+from server.db.engine import Database
+from server.records.service import start_epoch
+from server.runtime import Runtime
+from server.tables import METADATA
+from server.web.auth import issue_token
+
+pytest_plugins = (
+    ["tests.plugins.postgres"] if Path(__file__).with_name("plugins").joinpath("postgres.py").exists() else []
+)
+
+START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+
+
+class FakeClock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self, start: datetime = START) -> None:
+        """Stand at `start`."""
+        self.instant = start
+
+    def now(self) -> datetime:
+        """Return where the clock stands."""
+        return self.instant
+
+    def advance(self, seconds: float) -> None:
+        """Move on."""
+        self.instant += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def rt(tmp_path: Path, clock: FakeClock) -> Iterator[Runtime]:
+    """A runtime on SQLite in a temporary home, with seeded randomness."""
+    settings = load_settings({"FIELDPROOF_HOME": str(tmp_path / "home")})
+    settings.home.mkdir(parents=True)
+    database = Database(settings.database_url)
+    METADATA.create_all(database.engine)
+    runtime = Runtime(settings, database, clock, random.Random(7).randbytes)
+    with database.write() as session:
+        start_epoch(session, runtime)
+    yield runtime
+    database.dispose()
+
+
+@pytest.fixture
+def session(rt: Runtime) -> Iterator[Session]:
+    """A write session that is rolled back."""
+    with rt.db.sessions() as opened:
+        opened.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        yield opened
+        opened.rollback()
+
+
+@pytest.fixture
+def app(rt: Runtime) -> Flask:
+    """The application over the runtime."""
+    return create_app(rt)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client that calls the application in this process."""
+    return app.test_client()
+
+
+SignIn = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def sign_in(rt: Runtime) -> SignIn:
+    """Make an account with a role and scope; returns the headers that carry its token."""
+
+    def make(
+        role: str = "operator", region: str = "42", department: str = "", officer: str | None = None
+    ) -> dict[str, str]:
+        account = rt.new_id()
+        with rt.db.write() as session:
+            session.add(
+                Account(
+                    id=account, login=account, password_hash="!", role=role, name="样例", region=region,
+                    department=department, officer=officer, disabled=False, failures=0,
+                )
+            )  # fmt: skip
+        return {"Authorization": f"Bearer {issue_token(rt, 'account', account, 3600).text}"}
+
+    return make

@@ -1,0 +1,1 @@
+"""Simulated sensors: real air-quality hours replayed over MQTT, and a check that each ended exactly once."""

@@ -1,13 +1,26 @@
 """The pages' addresses. Each view asks one query function and renders one template; only sign-in is public."""
 
-from flask import Blueprint, Response, g, make_response, redirect, render_template, request, send_from_directory, url_for
+from flask import (
+    Blueprint,
+    Response,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+    url_for,
+)
 from flask_babel import gettext
 from werkzeug.wrappers import Response as BaseResponse
 
 from server.accounts.service import MAX_PASSWORD_CHARS
 from server.errors import Problem
-from server.pages import conflicts, frame, session as browser
+from server.fieldsync.conflicts import MAX_REASON_CHARS, MIN_REASON_CHARS
+from server.pages import conflicts, frame, labels
+from server.pages import session as browser
 from server.pages.display import STATIC, clock_time
+from server.pages.listings import conflict_rows
 from server.pages.overview import load_overview
 from server.web.auth import principal, public, require
 from server.web.transaction import runtime, session, transactional
@@ -15,7 +28,8 @@ from server.web.transaction import runtime, session, transactional
 POLL_MS = 4_000
 """How often an open overview asks for news."""
 ASSET_MAX_AGE_S = 30 * 24 * 3600
-DECIDERS = ("admin", "operator")
+DECIDERS = ("operator",)
+"""Who may decide a conflict; the same as in the API."""
 
 blp = Blueprint("pages", __name__, template_folder="templates")
 blp.record_once(frame.install)
@@ -49,9 +63,11 @@ def overview_live() -> BaseResponse:
 @require(*browser.PEOPLE)
 @transactional(read_only=True)
 def conflict_list() -> str:
-    """List the open conflicts, or those that have been decided."""
-    state = "resolved" if request.args.get("state") == "resolved" else "open"
-    rows = conflicts.list_conflicts(session(), principal(), decided=state == "resolved", limit=conflicts.LIST_LIMIT + 1)
+    """List the open conflicts, or those that are settled."""
+    state = request.args.get("state", "open")
+    if state not in conflicts.STATUSES:
+        raise Problem("not-found", field="state")
+    rows = conflict_rows(session(), principal(), status=state, limit=conflicts.LIST_LIMIT + 1)
     more = len(rows) > conflicts.LIST_LIMIT
     return render_template(
         "pages/conflict_list.html", rows=rows[: conflicts.LIST_LIMIT], state=state, more=more, here="conflicts"
@@ -63,7 +79,7 @@ def conflict_list() -> str:
 @transactional(read_only=True)
 def conflict(conflict_id: str) -> str:
     """Show one conflict: base, all sides, and the form or the decision."""
-    return _conflict_page(conflict_id, {}, "")
+    return _conflict_page(conflict_id, conflicts.DecisionForm("", "", "", ()), "")
 
 
 @blp.post("/conflicts/<conflict_id>")
@@ -71,27 +87,33 @@ def conflict(conflict_id: str) -> str:
 @transactional
 def decide(conflict_id: str) -> BaseResponse:
     """Record a person's decision; the page with the outcome follows."""
-    form = request.form.to_dict()
+    form = conflicts.DecisionForm(
+        choice=request.form.get("choice", ""),
+        value=request.form.get("value", ""),
+        reason=request.form.get("reason", ""),
+        sides=tuple(request.form.getlist("sides")),
+    )
     try:
         with session().begin_nested():
             conflicts.decide(session(), runtime(), principal(), conflict_id, form)
     except Problem as problem:
         if problem.status in (401, 403, 404):
             raise
-        return make_response(_conflict_page(conflict_id, form, _explain(problem)), problem.status)
+        error = labels.decision_error(problem.code, problem.field) or _explain(problem)
+        return make_response(_conflict_page(conflict_id, form, error), problem.status)
     return redirect(url_for("pages.conflict", conflict_id=conflict_id), 303)
 
 
-def _conflict_page(conflict_id: str, form: dict[str, str], error: str) -> str:
+def _conflict_page(conflict_id: str, form: conflicts.DecisionForm, error: str) -> str:
     return render_template(
         "pages/conflict.html",
         view=conflicts.load_conflict(session(), principal(), conflict_id),
-        form={name: form.get(name, "") for name in ("choice", "value", "reason")},
+        form=form,
         error=error,
         can_decide=principal().role in DECIDERS,
         value_limit=conflicts.VALUE_MAX_CHARS,
-        reason_floor=conflicts.REASON_MIN_CHARS,
-        reason_limit=conflicts.REASON_MAX_CHARS,
+        reason_floor=MIN_REASON_CHARS,
+        reason_limit=MAX_REASON_CHARS,
         here="conflicts",
     )
 

@@ -11,7 +11,7 @@ from flask import url_for
 from flask_babel import gettext, ngettext
 from markupsafe import Markup
 
-from server.pages.overview import MapPoint
+from server.pages.overview_values import MapPoint
 
 BEIJING = ZoneInfo("Asia/Shanghai")
 STATIC = Path(__file__).parent / "static"
@@ -49,12 +49,12 @@ def ago(instant: datetime, now: datetime) -> str:
     """Return how long ago an instant was, in the largest whole unit; the future counts as just now."""
     seconds = int((now - instant) / timedelta(seconds=1))
     if seconds < MINUTE_S:
-        return gettext("just now")
+        return str(gettext("just now"))
     if seconds < HOUR_S:
-        return ngettext("%(num)d minute ago", "%(num)d minutes ago", seconds // MINUTE_S)
+        return str(ngettext("%(num)d minute ago", "%(num)d minutes ago", seconds // MINUTE_S))
     if seconds < DAY_S:
-        return ngettext("%(num)d hour ago", "%(num)d hours ago", seconds // HOUR_S)
-    return ngettext("%(num)d day ago", "%(num)d days ago", seconds // DAY_S)
+        return str(ngettext("%(num)d hour ago", "%(num)d hours ago", seconds // HOUR_S))
+    return str(ngettext("%(num)d day ago", "%(num)d days ago", seconds // DAY_S))
 
 
 def ago_tag(instant: datetime, now: datetime) -> Markup:

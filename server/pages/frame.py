@@ -34,7 +34,6 @@ GLOBALS = {
     "result_label": labels.result_label,
     "result_tone": labels.result_tone,
     "device_status_label": labels.device_status_label,
-    "lead_state_label": labels.lead_state_label,
     "prefecture_short": labels.prefecture_short,
     "prefecture_name": labels.prefecture_name,
     "region_name": labels.region_name,
@@ -44,7 +43,7 @@ GLOBALS = {
 
 def install(state: BlueprintSetupState) -> None:
     """Prepare the application once, when the pages are registered on it."""
-    app: Flask = state.app
+    app = cast(Flask, state.app)
     language.install(app)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
@@ -93,9 +92,7 @@ def problem_page(problem: Problem) -> BaseResponse:
             return redirect(url_for("pages.sign_in", next=request.full_path.rstrip("?")), 303)
         return make_response("", 401)
     detail = problem.detail or gettext("Nothing more is known about it.")
-    return make_response(
-        render_template("pages/problem.html", title=title_of(problem), detail=detail), problem.status
-    )
+    return make_response(render_template("pages/problem.html", title=title_of(problem), detail=detail), problem.status)
 
 
 def title_of(problem: Problem) -> str:

@@ -62,18 +62,19 @@ TABLES: Mapping[str, str] = {"result": "inspection_result", "outcome": "checklis
 RESULT_TONES: Mapping[str, str] = {"01": "good", "02": "warn", "03": "warn", "04": "alarm", "05": "alarm"}
 """Colour of a result: nothing found, put right, passed on or refused; any other is neutral."""
 MAX_VALUE_CHARS_SHOWN = 400
-LEAD_STATES: Words = {
-    "open": _l("open"),
-    "generated": _l("generated"),
-    "dispatched": _l("dispatched"),
-    "signed_for": _l("signed for"),
-    "verifying": _l("verifying"),
-}
 DEVICE_STATES: Words = {
     "pending": _l("awaiting approval"),
-    "approved": _l("approved"),
+    "active": _l("approved"),
     "revoked": _l("revoked"),
 }
+DECISION_ERRORS: Mapping[tuple[str, str | None], object] = {
+    ("invalid-field", "choice"): _l("Choose which value holds."),
+    ("invalid-field", "reason"): _l("A reason is needed: at least two characters."),
+    ("invalid-field", "value"): _l("Give the other value that holds."),
+    ("conflict", "sides"): _l("The sides have changed since you looked. Please look again."),
+    ("illegal-transition", None): _l("This conflict has been settled already."),
+}
+"""What went wrong with a decision, by problem code and field."""
 PROVINCE = "42"
 
 
@@ -105,7 +106,9 @@ def field_label(_kind: str, field: str) -> str:
 def coded(table: str, code: str) -> str:
     """Return the reader's label of a code in a code table, or the code itself."""
     entry = code_table(table).find(code)
-    return code if entry is None else entry.zh if is_chinese() else entry.en
+    if entry is None:
+        return code
+    return entry.zh if is_chinese() else entry.en
 
 
 def result_label(code: str) -> str:
@@ -121,16 +124,11 @@ def result_tone(code: str) -> str:
 def value_label(_kind: str, field: str, value: object) -> str:
     """Return a field's value for people: the label of a code, or its text, cut where it would fill the page."""
     if value is None:
-        return gettext("none")
+        return str(gettext("none"))
     if isinstance(value, str) and field in TABLES:
         return coded(TABLES[field], value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_VALUE_CHARS_SHOWN else f"{text[:MAX_VALUE_CHARS_SHOWN]}…"
-
-
-def lead_state_label(code: str) -> str:
-    """Return the word for a lead's state."""
-    return word(LEAD_STATES, code)
 
 
 def device_status_label(code: str) -> str:
@@ -142,6 +140,11 @@ def is_chinese() -> bool:
     """Tell whether the page is being written in Chinese."""
     locale = get_locale()
     return locale is None or locale.language == "zh"
+
+
+def decision_error(code: str, field: str | None) -> str:
+    """Return what went wrong with a decision, or nothing if the problem is of another kind."""
+    return str(DECISION_ERRORS.get((code, field), ""))
 
 
 def prefecture_name(code: str) -> str:
@@ -163,5 +166,5 @@ def prefecture_short(code: str) -> str:
 def region_name(region: str) -> str:
     """Return the name of the province or prefecture that a division code or prefix belongs to."""
     if len(region) <= len(PROVINCE) or region.startswith(f"{PROVINCE}0000"):
-        return gettext("Hubei Province") if region.startswith(PROVINCE) else gettext("All regions")
+        return str(gettext("Hubei Province") if region.startswith(PROVINCE) else gettext("All regions"))
     return prefecture_name(prefecture_code(region))

@@ -1,148 +1,43 @@
-"""What the overview page shows, as plain values: every figure, list and point, already cut to the caller's scope."""
+"""The overview's data: every figure, list and point in a fixed number of queries, cut to the caller's scope."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.orm import Session
+
+from server.pages import figures, listings, map_view, recorded
+from server.pages.overview_values import Overview
+from server.runtime import Runtime
+from server.web.auth import Principal
+
+CONFLICTS_SHOWN = 6
+DAY_ZONE = ZoneInfo("Asia/Shanghai")
+"""Whose midnight begins "today"."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A figure beside the main one of a stage."""
-
-    key: str
-    value: int
-    tone: str = "plain"
-    """plain, good, warn or alarm; the last two only colour a figure that is not zero."""
-
-
-@dataclass(frozen=True)
-class Count:
-    """One stage on the way from a reading to a proof: its main figure and a few beside it."""
-
-    key: str
-    unit: str
-    """Key of the word that says what the main figure counts (stored, open, today …)."""
-    value: int
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class MapPoint:
-    """Some entities or leads at one spot, in drawing units."""
-
-    x: int
-    y: int
-    count: int
-    label: str = ""
+def load_overview(session: Session, rt: Runtime, caller: Principal) -> Overview:
+    """Return everything the overview shows to this caller."""
+    now = rt.now()
+    head = recorded.tree_head(session)
+    drawn, lead_rows = map_view.load_map(session, caller)
+    device_count, online_count = listings.device_counts(session, caller, now)
+    return Overview(
+        at=now,
+        region=caller.region,
+        department=caller.department,
+        counts=figures.all_counts(session, caller, day_start(now), head),
+        map=drawn,
+        leads=lead_rows,
+        conflict_count=listings.conflict_count(session, caller),
+        conflicts=listings.conflict_rows(session, caller, status="open", limit=CONFLICTS_SHOWN),
+        behaviors=recorded.behavior_rows(session, caller),
+        device_count=device_count,
+        online_count=online_count,
+        devices=listings.device_rows(session, caller, now),
+        tree_head=head,
+    )
 
 
-@dataclass(frozen=True)
-class PrefectureRow:
-    """One prefecture's figures, so that the map can also be read as a table."""
-
-    code: str
-    entities: int
-    leads: int
-
-
-@dataclass(frozen=True)
-class MapView:
-    """Everything the map draws over the outline."""
-
-    entities: tuple[MapPoint, ...]
-    leads: tuple[MapPoint, ...]
-    prefectures: tuple[PrefectureRow, ...]
-    entity_count: int
-    lead_count: int
-    shown_limit: int
-    """Most entities that are drawn; a larger number is counted but not drawn in full."""
-
-
-@dataclass(frozen=True)
-class BehaviorRow:
-    """One supervision behavior in the list of the latest."""
-
-    id: str
-    number: str
-    entity: str
-    region: str
-    result: str
-    """Result code of the behavior's code table."""
-    category: str
-    """inspection, penalty, coercion or other."""
-    happened_at: datetime
-    officers: tuple[str, ...]
-    leaf: int | None
-    """Index in the proof log, None while the sequencer has not appended it."""
-
-
-@dataclass(frozen=True)
-class LeadRow:
-    """One open lead in the list of the latest."""
-
-    id: str
-    entity: str
-    rule_zh: str
-    rule_en: str
-    state: str
-    opened_at: datetime
-
-
-@dataclass(frozen=True)
-class ConflictRow:
-    """One open conflict in a list."""
-
-    id: str
-    kind: str
-    field: str
-    title: str
-    """Name of the entity, or the record id where there is none."""
-    values: tuple[str, ...]
-    """The live values, as stored."""
-    opened_at: datetime
-
-
-@dataclass(frozen=True)
-class DeviceRow:
-    """One handheld with its last sync."""
-
-    id: str
-    name: str
-    officers: tuple[str, ...]
-    status: str
-    """pending, approved or revoked."""
-    last_sync_at: datetime | None
-    online: bool
-    pending: int
-    """Acts received from it that are held or quarantined."""
-
-
-@dataclass(frozen=True)
-class TreeHead:
-    """The newest signed head of the proof log."""
-
-    size: int
-    root: str
-    """Root hash, hex."""
-    signed_at: datetime
-    pending: int
-    """Leaves waiting to be appended."""
-
-
-@dataclass(frozen=True)
-class Overview:
-    """The whole page."""
-
-    at: datetime
-    region: str
-    """Division prefix of the caller's scope."""
-    department: str
-    counts: tuple[Count, ...]
-    map: MapView
-    leads: tuple[LeadRow, ...]
-    conflict_count: int
-    conflicts: tuple[ConflictRow, ...]
-    behaviors: tuple[BehaviorRow, ...]
-    device_count: int
-    online_count: int
-    devices: tuple[DeviceRow, ...]
-    tree_head: TreeHead | None
+def day_start(now: datetime) -> datetime:
+    """Return the instant at which the present day began in Beijing."""
+    return now.astimezone(DAY_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -14,8 +14,8 @@ from server.web.auth import COOKIE, issue_token
 LOGIN_MAX_CHARS = 64
 NEXT_MAX_CHARS = 500
 CODE_MAX_CHARS = 100
-PEOPLE = ("admin", "operator", "auditor", "officer")
-"""Roles that may use the pages; devices and the central system have no business here."""
+PEOPLE = ("admin", "operator", "auditor")
+"""Roles that may use the pages: the office. Officers have their handhelds, the central system its own interface."""
 
 
 def start(response: Response, rt: Runtime, account: Account) -> Response:
@@ -82,6 +82,9 @@ def refuse_foreign_form() -> None:
     """
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
-    foreign = site not in ("same-origin", "none") if site else bool(origin) and urlsplit(origin or "").netloc != request.host
+    if site:
+        foreign = site not in ("same-origin", "none")
+    else:
+        foreign = origin is not None and urlsplit(origin).netloc != request.host
     if foreign:
         raise Problem("forbidden", detail="this form came from another site")

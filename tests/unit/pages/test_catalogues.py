@@ -21,7 +21,7 @@ Ids = set[str | tuple[str, ...]]
 def extracted() -> Ids:
     """Message ids that code and templates use; a tuple is one with a plural."""
     found = extract_from_dir(str(PAGES), METHODS, OPTIONS, KEYWORDS)
-    return {tuple(message) if isinstance(message, list) else message for _, _, message, _, _ in found}
+    return {message for _, _, message, _, _ in found}
 
 
 def folder(code: str) -> Path:
@@ -35,7 +35,7 @@ def texts(catalog: Catalog) -> dict[str | tuple[str, ...], tuple[str, ...]]:
     for message in catalog:
         if message.id:
             key = message.id if isinstance(message.id, str) else tuple(message.id)
-            found[key] = (message.string,) if isinstance(message.string, str) else tuple(message.string)
+            found[key] = (message.string,) if isinstance(message.string, str) else tuple(message.string or ())
     return found
 
 

@@ -7,7 +7,7 @@ from flask import Flask
 from flask_babel import force_locale
 
 from server.pages import display, language
-from server.pages.overview import MapPoint
+from server.pages.overview_values import MapPoint
 
 NOON = datetime(2026, 3, 1, 20, 30, 5, tzinfo=UTC)
 

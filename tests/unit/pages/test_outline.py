@@ -52,7 +52,13 @@ def test_points_outside_are_left_out(lat: float, lon: float) -> None:
 
 @pytest.mark.parametrize(
     ("region", "code"),
-    [("420106", "420100"), ("420106001", "420100"), ("429004", "429004"), ("429021100", "429021"), ("422801", "422800")],
+    [
+        ("420106", "420100"),
+        ("420106001", "420100"),
+        ("429004", "429004"),
+        ("429021100", "429021"),
+        ("422801", "422800"),
+    ],
 )
 def test_regions_belong_to_a_drawn_unit(region: str, code: str) -> None:
     """Counties and townships belong to their prefecture; directly administered counties are units of their own."""

@@ -3,11 +3,12 @@
 from typing import Any
 
 from flask import Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 from schemas.evidence import CustodyOut, EvidenceListOut, EvidenceOut, EvidenceQuery, ReceiptOut
 from server.errors import Problem
-from server.evidence import service
+from server.evidence import service, tus_api
 from server.evidence.models import Evidence
 from server.web.auth import principal, require, require_scope
 from server.web.blueprint import Blueprint
@@ -19,6 +20,7 @@ SHOWN_IN_PLACE = {"image/jpeg": ".jpg", "image/png": ".png", "image/heif": ".hei
 CONTENT_POLICY = "sandbox; default-src 'none'"
 
 blp = Blueprint("evidence", __name__, url_prefix="/api/v1/evidence", description="证据 / Evidence")
+blp.register_blueprint(tus_api.blp)
 
 
 @blp.route("", methods=["GET"])
@@ -64,8 +66,11 @@ def content(evidence_id: str) -> Response:
     disposition = "inline" if media_type in SHOWN_IN_PLACE else "attachment"
     # the name is made here: a name from a device never reaches a header
     response.headers.set("Content-Disposition", disposition, filename=evidence_id + SHOWN_IN_PLACE.get(media_type, ""))
-    response.make_conditional(request.environ, accept_ranges=True, complete_length=original.size_bytes)
-    return response
+    try:
+        return response.make_conditional(request.environ, accept_ranges=True, complete_length=original.size_bytes)
+    except RequestedRangeNotSatisfiable as error:
+        response.close()
+        raise Problem("range-not-satisfiable", field="Range", limit=original.size_bytes) from error
 
 
 @blp.route("/<evidence_id>/custody", methods=["GET"])

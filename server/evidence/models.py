@@ -34,7 +34,7 @@ class Evidence(Base):
     __table_args__ = (Index("ix_evidence_device_sha256", "device", "sha256"),)
 
     id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
-    inspection: Mapped[str] = mapped_column(String(ID_CHARS), index=True)
+    inspection: Mapped[str | None] = mapped_column(String(ID_CHARS), index=True)
     region: Mapped[str] = mapped_column(String(12))
     department: Mapped[str] = mapped_column(String(64))
     device: Mapped[str] = mapped_column(String(ID_CHARS))

@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 BODY_TYPE = "application/offset+octet-stream"
 
 blp = Blueprint(
-    "evidence-uploads",
+    "uploads",
     __name__,
-    url_prefix="/api/v1/evidence/uploads",
+    url_prefix="/uploads",
     description="证据续传（tus 1.0） / Resumable evidence upload (tus 1.0)",
 )
 
 
-@blp.after_request
+@blp.after_request  # type: ignore[untyped-decorator]  # flask-smorest ships no types
 def _tus_headers(response: Response) -> Response:
     response.headers["Tus-Resumable"] = VERSION
     response.headers["Cache-Control"] = "no-store"

@@ -24,7 +24,8 @@ MAX_OPEN_UPLOADS = 64
 """Unfinished uploads one device may have."""
 MAX_PENDING_BYTES = 8 * 1024**3
 """Bytes of one device's uploads that are unfinished or not declared yet."""
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024
+"""Bytes asked of the HTTP server at a time; a connection that is reset loses at most one such piece."""
 BLOCK_BYTES = 256 * 1024
 """Bytes held in memory by one request before they are written."""
 CHECKPOINT_BYTES = 4 * 1024 * 1024

@@ -47,7 +47,21 @@ def test_path_tricks_stay_plain_names() -> None:
         (f"evidence {b64(EVIDENCE)},sha256 {b64('zz')}", "bad-request", "Upload-Metadata.sha256"),
         ("x" * (MAX_METADATA_BYTES + 1), "too-large", "Upload-Metadata"),
     ],
-    ids=["none", "empty", "plain", "bang", "wide", "path", "twice", "empty-key", "bytes", "nul", "long", "hash", "huge"],
+    ids=[
+        "none",
+        "empty",
+        "plain",
+        "bang",
+        "wide",
+        "path",
+        "twice",
+        "empty-key",
+        "bytes",
+        "nul",
+        "long",
+        "hash",
+        "huge",
+    ],
 )
 def test_bad_metadata_names_the_member(header: str | None, code: str, field: str) -> None:
     """Every fault is a problem that names where."""

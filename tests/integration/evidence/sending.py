@@ -1,0 +1,80 @@
+"""A small tus client over Flask's test client, and honest declarations for bytes."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from server.evidence.hashing import new_sm3
+
+UPLOADS = "/api/v1/evidence/uploads"
+EVIDENCE = "0190a0b0-0000-7000-8000-000000000001"
+INSPECTION = "0190a0b0-0000-7000-8000-0000000000aa"
+OFFSET_TYPE = {"Content-Type": "application/offset+octet-stream"}
+Headers = dict[str, str]
+MakeHeaders = Callable[..., Headers]
+
+
+def metadata(evidence: str = EVIDENCE, **more: str) -> str:
+    """An Upload-Metadata header."""
+    members = {"evidence": evidence, **more}
+    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in members.items())
+
+
+class Tus:
+    """A tus client of one device."""
+
+    def __init__(self, client: FlaskClient, headers: Headers) -> None:
+        """Speak with these headers."""
+        self.client, self.headers = client, headers | {"Tus-Resumable": "1.0.0"}
+
+    def create(self, length: int | str, evidence: str = EVIDENCE, body: bytes | None = None, **more: str) -> Any:
+        """POST a creation."""
+        headers = self.headers | {"Upload-Length": str(length), "Upload-Metadata": metadata(evidence, **more)}
+        return self.client.post(UPLOADS, headers=headers | (OFFSET_TYPE if body is not None else {}), data=body)
+
+    def send(self, data: bytes, evidence: str = EVIDENCE) -> str:
+        """Create and send in one request; returns the location."""
+        response = self.create(len(data), evidence, data)
+        assert response.status_code == 201, response.get_data(as_text=True)
+        return str(response.headers["Location"])
+
+    def patch(self, location: str, offset: int | str, data: bytes, **more: str) -> Any:
+        """PATCH bytes."""
+        headers = self.headers | OFFSET_TYPE | {"Upload-Offset": str(offset)} | more
+        return self.client.patch(location, headers=headers, data=data)
+
+    def offset(self, location: str) -> int:
+        """HEAD the offset."""
+        response = self.client.head(location, headers=self.headers)
+        assert response.status_code == 200, response.status
+        return int(response.headers["Upload-Offset"])
+
+
+def problem_of(response: Any) -> tuple[int, str, str | None]:
+    """Status, code and field of a problem response."""
+    assert response.mimetype == "application/problem+json", response.get_data(as_text=True)
+    return response.status_code, response.json["code"], response.json.get("field")
+
+
+def sm3(data: bytes) -> str:
+    """SM3 as hex."""
+    hasher = new_sm3()
+    hasher.update(data)
+    return hasher.hexdigest()
+
+
+def fields_of(data: bytes, **more: Any) -> dict[str, Any]:
+    """The fields an honest evidence act declares for some bytes."""
+    return {
+        "inspection": INSPECTION,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "sm3": sm3(data),
+        "size_bytes": len(data),
+        "media_type": "image/jpeg",
+        "captured_at": "2026-03-01T10:00:00+08:00",
+        "position": {"lat": 30.5928, "lon": 114.3055, "datum": "WGS-84"},
+        "file_name": "现场.jpg",
+    } | more

@@ -67,10 +67,11 @@ def content(evidence_id: str) -> Response:
     # the name is made here: a name from a device never reaches a header
     response.headers.set("Content-Disposition", disposition, filename=evidence_id + SHOWN_IN_PLACE.get(media_type, ""))
     try:
-        return response.make_conditional(request.environ, accept_ranges=True, complete_length=original.size_bytes)
+        response.make_conditional(request.environ, accept_ranges=True, complete_length=original.size_bytes)
     except RequestedRangeNotSatisfiable as error:
         response.close()
         raise Problem("range-not-satisfiable", field="Range", limit=original.size_bytes) from error
+    return response
 
 
 @blp.route("/<evidence_id>/custody", methods=["GET"])

@@ -53,8 +53,9 @@ class MediaExaminer:
     def _ask(self, path: Path) -> bytes | None:
         if self._child is None:
             environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+            # a session of its own: Ctrl-C at the worker's terminal must not look like a file that kills decoders
             self._child = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
             )
         child = self._child
         if child.stdin is None or child.stdout is None:

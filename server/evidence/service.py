@@ -12,6 +12,7 @@ from server.errors import Problem
 from server.evidence import ledger
 from server.evidence.custody import Entry, Fault
 from server.evidence.facts import UNKNOWN_TYPE
+from server.evidence.hashing import Digest
 from server.evidence.models import DECLARED, REJECTED, STORED, UNSETTLED, VERIFIED, WAITING, Blob, Evidence, Upload
 from server.evidence.settlement import bytes_match, mark_verified, open_store
 from server.runtime import Runtime
@@ -188,7 +189,10 @@ def receipt(session: Session, evidence_id: str, device: str) -> dict[str, Any]:
         if _finished_upload(session, evidence_id, device) is None:
             raise Problem("not-found", detail="no such evidence")
         return {"evidence": evidence_id, "status": WAITING, "receipt": None}
-    answer: dict[str, Any] = {"evidence": evidence.id, "status": evidence.status, "receipt": None}
+    status = evidence.status
+    if status == DECLARED and _finished_upload(session, evidence_id, device) is not None:
+        status = WAITING
+    answer: dict[str, Any] = {"evidence": evidence.id, "status": status, "receipt": None}
     if evidence.status == VERIFIED and evidence.verified_at is not None:
         answer["receipt"] = {
             "act": evidence.act_hash,
@@ -210,8 +214,9 @@ def _recheck(session: Session, rt: Runtime, evidence: Evidence) -> None:
         Upload.device == evidence.device, Upload.sha256 == evidence.sha256, Upload.state == STORED
     )
     for upload in session.scalars(sent.order_by(Upload.id).limit(1)):
-        if upload.sm3 is not None and bytes_match(upload, evidence):
-            mark_verified(session, rt, evidence, upload.sm3, upload.length_bytes)
+        digest = Digest(str(upload.sha256), str(upload.sm3), upload.length_bytes)
+        if bytes_match(digest, evidence):
+            mark_verified(session, rt, evidence, digest)
             return
     if _finished_upload(session, evidence.id, evidence.device) is not None:
         evidence.status = WAITING

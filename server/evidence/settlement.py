@@ -6,6 +6,7 @@ file that nothing speaks of yet, and the next :func:`reconcile_step` does the re
 
 import json
 import logging
+from dataclasses import asdict
 from typing import cast
 
 from sqlalchemy import Table, and_, exists, or_, select
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from server.db.engine import insert_ignore
 from server.evidence import ledger
-from server.evidence.hashing import digest_file
+from server.evidence.hashing import Digest, digest_file
 from server.evidence.models import (
     DECLARED,
     LOST,
@@ -56,23 +57,28 @@ def settle_upload(rt: Runtime, upload_id: str) -> str:
     parts = Parts(rt.settings.evidence_dir)
     with parts.hold(upload_id) as held:
         with rt.db.read() as session:
-            state = session.scalar(select(Upload.state).where(Upload.id == upload_id))
-        if state not in UNSETTLED:
-            return state or LOST
-        if state == RECEIVED and not _hash(rt, upload_id, held):
-            return LOST
+            upload = session.get(Upload, upload_id)
+            if upload is None or upload.state not in UNSETTLED:
+                return LOST if upload is None else upload.state
+            session.expunge(upload)
+        digest = _known_digest(upload) or _hash(upload, held)
+        if digest is None:
+            return _record_loss(rt, upload_id)
         with rt.db.read() as session:
-            upload = session.get_one(Upload, upload_id)
             evidence = declaration_for(session, upload)
-            if evidence is None or upload.sha256 is None:
-                return WAITING
-            sha256, matches = upload.sha256, bytes_match(upload, evidence)
+            matches = evidence is not None and bytes_match(digest, evidence)
+        if not matches:
+            _record_digest(rt, upload_id, digest)  # before the bytes move, so that they need not be hashed again
+        if evidence is None:
+            return WAITING
         if not matches:
             parts.quarantine(held, upload_id)
-        elif held.path.exists() or open_store(rt).size_bytes(sha256) is None:
-            open_store(rt).put(held.path, sha256)
+        elif held.path.exists():
+            open_store(rt).put(held.path, digest.sha256)
+        elif open_store(rt).size_bytes(digest.sha256) is None:
+            return _record_loss(rt, upload_id)
         with rt.db.write() as session:
-            state = _record_outcome(session, rt, upload_id, matches)
+            state = _record_outcome(session, rt, upload_id, digest, matches=matches)
         held.discard()
     return state
 
@@ -135,21 +141,20 @@ def declaration_for(session: Session, upload: Upload) -> Evidence | None:
     return evidence
 
 
-def bytes_match(upload: Upload, evidence: Evidence) -> bool:
+def bytes_match(digest: Digest, evidence: Evidence) -> bool:
     """Compare what was received with what was declared; an undeclared SM3 or length is not held against it."""
     return (
-        upload.sha256 == evidence.sha256
-        and evidence.sm3 in (None, upload.sm3)
-        and evidence.size_bytes in (None, upload.length_bytes)
+        digest.sha256 == evidence.sha256
+        and evidence.sm3 in (None, digest.sm3)
+        and evidence.size_bytes in (None, digest.size_bytes)
     )
 
 
-def mark_verified(session: Session, rt: Runtime, evidence: Evidence, sm3: str, size_bytes: int) -> None:
+def mark_verified(session: Session, rt: Runtime, evidence: Evidence, digest: Digest) -> None:
     """Attach stored bytes to a locked evidence row: status, custody, and the leaf for the proof log."""
     evidence.status, evidence.verified_at, evidence.examined_at = VERIFIED, rt.now(), None
-    evidence.sm3, evidence.size_bytes = sm3, size_bytes
-    detail = {"sha256": evidence.sha256, "sm3": sm3, "size_bytes": size_bytes}
-    ledger.append(session, rt, evidence, "verify", actor=ledger.SERVER, detail=detail)
+    evidence.sm3, evidence.size_bytes = digest.sm3, digest.size_bytes
+    ledger.append(session, rt, evidence, "verify", actor=ledger.SERVER, detail=asdict(digest))
     enqueue(session, rt, "evidence", evidence.id, leaf_bytes(evidence))
 
 
@@ -169,29 +174,42 @@ def leaf_bytes(evidence: Evidence) -> bytes:
     return json.dumps(leaf, separators=(",", ":"), sort_keys=True).encode()
 
 
-def _hash(rt: Runtime, upload_id: str, held: HeldPart) -> bool:
-    """Hash the finished file and write the hashes down; False if the file is gone."""
+def _known_digest(upload: Upload) -> Digest | None:
+    if upload.sha256 is None or upload.sm3 is None:
+        return None
+    return Digest(upload.sha256, upload.sm3, upload.length_bytes)
+
+
+def _hash(upload: Upload, held: HeldPart) -> Digest | None:
+    """Hash the finished file; None if the disk has lost it, or part of it."""
     try:
         digest = digest_file(held.path)
     except FileNotFoundError:
-        log.error("the file of finished upload %s is missing; the device has to send it again", upload_id)
-        digest = None
+        return None
+    return digest if digest.size_bytes == upload.length_bytes else None
+
+
+def _record_loss(rt: Runtime, upload_id: str) -> str:
+    log.error("the file of finished upload %s is damaged or gone; the device has to send it again", upload_id)
     with rt.db.write() as session:
         upload = session.get_one(Upload, upload_id)
-        if digest is None or digest.size_bytes != upload.length_bytes:
-            upload.state, upload.settled_at = LOST, rt.now()
-            _update_status(session, upload, DECLARED)
-            return False
+        upload.state, upload.settled_at = LOST, rt.now()
+        _update_status(session, upload, DECLARED)
+    return LOST
+
+
+def _record_digest(rt: Runtime, upload_id: str, digest: Digest) -> None:
+    with rt.db.write() as session:
+        upload = session.get_one(Upload, upload_id)
         upload.state, upload.sha256, upload.sm3 = WAITING, digest.sha256, digest.sm3
         _update_status(session, upload, WAITING)
-    return True
 
 
-def _siblings(session: Session, upload: Upload, evidence: Evidence) -> list[Evidence]:
+def _siblings(session: Session, upload: Upload, digest: Digest) -> list[Evidence]:
     """Return this device's other records that declare the same bytes: it has sent them now."""
-    same = (Evidence.device == upload.device, Evidence.sha256 == upload.sha256, Evidence.status != VERIFIED)
-    query = select(Evidence).where(*same, Evidence.id != evidence.id).order_by(Evidence.id).with_for_update()
-    return [each for each in session.scalars(query) if bytes_match(upload, each)]
+    same = (Evidence.device == upload.device, Evidence.sha256 == digest.sha256, Evidence.status != VERIFIED)
+    query = select(Evidence).where(*same, Evidence.id != upload.evidence).order_by(Evidence.id).with_for_update()
+    return [each for each in session.scalars(query) if bytes_match(digest, each)]
 
 
 def _update_status(session: Session, upload: Upload, status: str) -> None:
@@ -200,31 +218,25 @@ def _update_status(session: Session, upload: Upload, status: str) -> None:
         evidence.status = status
 
 
-def _record_outcome(session: Session, rt: Runtime, upload_id: str, matches: bool) -> str:
+def _record_outcome(session: Session, rt: Runtime, upload_id: str, digest: Digest, *, matches: bool) -> str:
     """Write the rows of a settled upload; its file is where it belongs already."""
     upload = session.get_one(Upload, upload_id)
     evidence = ledger.lock_evidence(session, upload.evidence)
     if evidence is None:
         raise LookupError(f"evidence {upload.evidence} vanished while its upload was settled")
     upload.state, upload.settled_at = STORED if matches else QUARANTINED, rt.now()
-    received = {
-        "upload": upload.id,
-        "sha256": upload.sha256,
-        "sm3": upload.sm3,
-        "size_bytes": upload.length_bytes,
-        "received_at": upload.received_at.isoformat() if upload.received_at else None,
-    }
+    upload.sha256, upload.sm3 = digest.sha256, digest.sm3
+    received_at = upload.received_at.isoformat() if upload.received_at else None
+    received = {"upload": upload.id, **asdict(digest), "received_at": received_at}
     ledger.append(session, rt, evidence, "upload", actor=f"device:{upload.device}", detail=received)
     if not matches:
         declared = {"declared_sha256": evidence.sha256, "declared_sm3": evidence.sm3, "upload": upload.id}
         ledger.append(session, rt, evidence, "reject", actor=ledger.SERVER, detail=declared)
         if evidence.status != VERIFIED:
             evidence.status = REJECTED
-    elif upload.sha256 is not None and upload.sm3 is not None:
-        size = upload.length_bytes
-        row = {"sha256": upload.sha256, "sm3": upload.sm3, "size_bytes": size, "stored_at": rt.now()}
-        insert_ignore(session, cast(Table, Blob.__table__), [row])
-        for attached in (evidence, *_siblings(session, upload, evidence)):
-            if attached.status != VERIFIED:
-                mark_verified(session, rt, attached, upload.sm3, size)
+        return upload.state
+    insert_ignore(session, cast(Table, Blob.__table__), [{**asdict(digest), "stored_at": rt.now()}])
+    for attached in (evidence, *_siblings(session, upload, digest)):
+        if attached.status != VERIFIED:
+            mark_verified(session, rt, attached, digest)
     return upload.state

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from server.evidence.hashing import new_sm3
 
@@ -30,7 +31,9 @@ class Tus:
         """Speak with these headers."""
         self.client, self.headers = client, headers | {"Tus-Resumable": "1.0.0"}
 
-    def create(self, length: int | str, evidence: str = EVIDENCE, body: bytes | None = None, **more: str) -> Any:
+    def create(
+        self, length: int | str, evidence: str = EVIDENCE, body: bytes | None = None, **more: str
+    ) -> TestResponse:
         """POST a creation."""
         headers = self.headers | {"Upload-Length": str(length), "Upload-Metadata": metadata(evidence, **more)}
         return self.client.post(UPLOADS, headers=headers | (OFFSET_TYPE if body is not None else {}), data=body)
@@ -41,7 +44,7 @@ class Tus:
         assert response.status_code == 201, response.get_data(as_text=True)
         return str(response.headers["Location"])
 
-    def patch(self, location: str, offset: int | str, data: bytes, **more: str) -> Any:
+    def patch(self, location: str, offset: int | str, data: bytes, **more: str) -> TestResponse:
         """PATCH bytes."""
         headers = self.headers | OFFSET_TYPE | {"Upload-Offset": str(offset)} | more
         return self.client.patch(location, headers=headers, data=data)
@@ -53,10 +56,18 @@ class Tus:
         return int(response.headers["Upload-Offset"])
 
 
-def problem_of(response: Any) -> tuple[int, str, str | None]:
+def json_of(response: TestResponse) -> dict[str, Any]:
+    """The JSON object of a response."""
+    value = response.get_json()
+    assert isinstance(value, dict), value
+    return value
+
+
+def problem_of(response: TestResponse) -> tuple[int, str, str | None]:
     """Status, code and field of a problem response."""
     assert response.mimetype == "application/problem+json", response.get_data(as_text=True)
-    return response.status_code, response.json["code"], response.json.get("field")
+    problem = json_of(response)
+    return response.status_code, problem["code"], problem.get("field")
 
 
 def sm3(data: bytes) -> str:
@@ -66,7 +77,7 @@ def sm3(data: bytes) -> str:
     return hasher.hexdigest()
 
 
-def fields_of(data: bytes, **more: Any) -> dict[str, Any]:
+def fields_of(data: bytes, **more: object) -> dict[str, Any]:
     """The fields an honest evidence act declares for some bytes."""
     return {
         "inspection": INSPECTION,

@@ -1,10 +1,11 @@
 """Bytes meet their declaration: in any order, from the right device, equal or not; then flags, access and receipts."""
 
 import errno
+import hashlib
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,29 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import select, update
+from werkzeug.test import TestResponse
 
-from server.evidence import examination, settlement
+from server.evidence import settlement
 from server.evidence.examination import inspect_step
+from server.evidence.facts import MediaFacts
+from server.evidence.media import MediaExaminer
 from server.evidence.models import Blob, CustodyEntry, Evidence, Upload
 from server.evidence.parts import Parts
 from server.evidence.service import Manifest, declare, manifest, withdraw
 from server.evidence.settlement import open_store, reconcile_step, settle_upload
 from server.evidence.store import DirectoryStore
 from server.runtime import Runtime
-from tests.integration.evidence.sending import EVIDENCE, INSPECTION, Headers, MakeHeaders, Tus, fields_of, problem_of
+from tests.conftest import FakeClock
+from tests.integration.evidence.sending import (
+    EVIDENCE,
+    INSPECTION,
+    Headers,
+    MakeHeaders,
+    Tus,
+    fields_of,
+    json_of,
+    problem_of,
+)
 
 OTHER = EVIDENCE[:-1] + "2"
 ACT = "ac" * 32
@@ -40,13 +54,14 @@ def photo(color: str = "red", at: str = "2026:03:01 10:00:00") -> bytes:
 
 
 PHOTO = photo()
+SHA256 = hashlib.sha256(PHOTO).hexdigest()
 
 
 @pytest.fixture
 def declared(rt: Runtime) -> Declare:
     """Declare evidence as fieldsync does, in a transaction of its own."""
 
-    def run(data: bytes = PHOTO, record: str = EVIDENCE, device: str = "d1", act: str = ACT, **more: Any) -> None:
+    def run(data: bytes = PHOTO, record: str = EVIDENCE, device: str = "d1", act: str = ACT, **more: object) -> None:
         with rt.db.write() as session:
             declare(
                 session, rt, record, fields_of(data, **more), device=device, act_hash=act, region="420106",
@@ -96,9 +111,9 @@ def test_declaration_first(rt: Runtime, tus: Tus, declared: Declare, leaves: lis
     assert manifest_of(rt) == Manifest(1, 0, missing=[EVIDENCE])
     tus.send(PHOTO)
     evidence = row(rt)
-    assert (evidence.status, evidence.captured_at.isoformat()) == ("verified", "2026-03-01T02:00:00+00:00")
+    assert (evidence.status, evidence.captured_at) == ("verified", datetime(2026, 3, 1, 2, tzinfo=UTC))
     assert manifest_of(rt).complete
-    with open_store(rt).open(evidence.sha256) as stream:
+    with open_store(rt).open(SHA256) as stream:
         assert stream.read() == PHOTO
     assert actions(rt) == ["capture", "upload", "verify"]
     ((kind, ref, leaf),) = leaves
@@ -157,7 +172,7 @@ def test_wrong_bytes_after_right_ones(rt: Runtime, tus: Tus, declared: Declare) 
     tus.send(PHOTO)
     tus.send(b"something else")
     assert row(rt).status == "verified"
-    assert blob_files(rt) == [DirectoryStore(rt.settings.evidence_dir / "blobs").path(row(rt).sha256)]
+    assert blob_files(rt) == [DirectoryStore(rt.settings.evidence_dir / "blobs").path(SHA256)]
 
 
 def test_bytes_of_another_device_do_not_count(
@@ -279,7 +294,7 @@ def test_crash_between_file_and_rows(
     """When the file has moved and the rows have not, the next step finishes, once."""
     declared(**({} if honest else {"sha256": "0" * 64}))
 
-    def crash(*_args: object) -> str:
+    def crash(*_args: object, **_more: object) -> str:
         raise Crash
 
     with monkeypatch.context() as broken:
@@ -287,7 +302,7 @@ def test_crash_between_file_and_rows(
         tus.send(PHOTO, EVIDENCE[:-1] + "9")  # another record: this one is created and settles only half
         with pytest.raises(Crash):
             _settle(rt, tus)
-    assert row(rt).status == "waiting"
+    assert row(rt).status == ("declared" if honest else "waiting")
     assert reconcile_step(rt) == 1
     assert row(rt).status == ("verified" if honest else "rejected")
     assert actions(rt) == ["capture", "upload", "verify" if honest else "reject"]
@@ -314,7 +329,9 @@ def test_broken_store_keeps_bytes_waiting(
     with monkeypatch.context() as broken:
         broken.setattr(DirectoryStore, "put", refuse)
         tus.send(PHOTO)
-        assert (row(rt).status, reconcile_step(rt)) == ("waiting", 0)
+        assert (row(rt).status, reconcile_step(rt)) == ("declared", 0)
+        receipt = tus.client.get(f"{URL}/{EVIDENCE}/receipt", headers=tus.headers)
+        assert json_of(receipt)["status"] == "waiting"
     assert reconcile_step(rt) == 1
     assert row(rt).status == "verified"
 
@@ -340,6 +357,15 @@ def test_lost_file_is_asked_for_again(
     assert row(rt).status == "verified"
 
 
+def test_waiting_bytes_that_vanish_are_asked_for_again(rt: Runtime, tus: Tus, declared: Declare) -> None:
+    """Bytes that were hashed and then lost do not stop the worker for ever."""
+    location = tus.send(PHOTO)
+    (rt.settings.evidence_dir / "uploads" / f"{location.rpartition('/')[2]}.part").unlink()
+    declared()
+    reconcile_step(rt)
+    assert (row(rt).status, reconcile_step(rt)) == ("declared", 0)
+
+
 def test_settling_ended_uploads_does_nothing(rt: Runtime, tus: Tus, declared: Declare) -> None:
     """Settling is safe to repeat and safe for uploads that are gone."""
     declared()
@@ -349,7 +375,7 @@ def test_settling_ended_uploads_does_nothing(rt: Runtime, tus: Tus, declared: De
     assert actions(rt) == ["capture", "upload", "verify"]
 
 
-def test_cleanup_spares_what_is_declared(rt: Runtime, tus: Tus, declared: Declare, clock: Any) -> None:
+def test_cleanup_spares_what_is_declared(rt: Runtime, tus: Tus, declared: Declare, clock: FakeClock) -> None:
     """However old, bytes of a declared record stay; undeclared ones go."""
     declared()
     kept = tus.create(len(PHOTO), body=PHOTO[:10]).headers["Location"]
@@ -409,10 +435,13 @@ def test_one_content_is_decoded_once(rt: Runtime, tus: Tus, declared: Declare, m
     declared(record=OTHER, captured_at="2026-03-02T10:00:00+08:00")
     tus.send(PHOTO)
     seen: list[Path] = []
-    real = examination.MediaExaminer.examine
-    monkeypatch.setattr(
-        examination.MediaExaminer, "examine", lambda self, path: (seen.append(path), real(self, path))[1]
-    )
+    real = MediaExaminer.examine
+
+    def spy(self: MediaExaminer, path: Path) -> MediaFacts:
+        seen.append(path)
+        return real(self, path)
+
+    monkeypatch.setattr(MediaExaminer, "examine", spy)
     assert inspect_step(rt) == 2
     assert len(seen) == 1
     assert (row(rt).flags, [flag["code"] for flag in row(rt, OTHER).flags]) == ([], ["time-differs"])
@@ -436,11 +465,12 @@ def test_unreadable_blob_is_examined_later(
 # people and receipts
 
 
-def fetch(client: FlaskClient, url: str, headers: Headers) -> Any:
+def fetch(client: FlaskClient, url: str, headers: Headers) -> TestResponse:
     """GET a whole body and close the file behind it, as every server does."""
-    with client.get(url, headers=headers) as response:
-        response.get_data()
-        return response
+    response = client.get(url, headers=headers)
+    response.get_data()
+    response.close()
+    return response
 
 
 @pytest.fixture
@@ -455,10 +485,10 @@ def verified(rt: Runtime, tus: Tus, declared: Declare) -> str:
 def test_list_and_record(client: FlaskClient, sign_in: MakeHeaders, verified: str) -> None:
     """An operator sees the inspection's evidence and each record."""
     headers = sign_in("operator")
-    listed = client.get(f"{URL}?inspection={INSPECTION}", headers=headers).json
+    listed = json_of(client.get(f"{URL}?inspection={INSPECTION}", headers=headers))
     assert (listed["total"], listed["verified"], listed["complete"]) == (1, 1, True)
     assert listed["evidence"][0]["file_name"] == "现场.jpg"
-    shown = client.get(verified, headers=headers).json
+    shown = json_of(client.get(verified, headers=headers))
     assert (shown["id"], shown["status"], shown["captured_at"]) == (EVIDENCE, "verified", "2026-03-01T02:00:00+00:00")
     assert problem_of(client.get(URL, headers=headers)) == (422, "invalid-field", "inspection")
 
@@ -528,12 +558,12 @@ def test_unverified_bytes_are_not_served(client: FlaskClient, sign_in: MakeHeade
     """There is nothing to see before verification."""
     declared()
     response = client.get(f"{URL}/{EVIDENCE}/content", headers=sign_in("operator"))
-    assert (*problem_of(response)[:2], response.json["state"]) == (409, "conflict", "declared")
+    assert (*problem_of(response)[:2], json_of(response)["state"]) == (409, "conflict", "declared")
 
 
 def test_lost_blob_is_told(client: FlaskClient, rt: Runtime, sign_in: MakeHeaders, verified: str) -> None:
     """A store without the bytes answers honestly, and no look is recorded."""
-    DirectoryStore(rt.settings.evidence_dir / "blobs").path(row(rt).sha256).unlink()
+    DirectoryStore(rt.settings.evidence_dir / "blobs").path(SHA256).unlink()
     assert problem_of(client.get(f"{verified}/content", headers=sign_in("operator")))[:2] == (503, "unavailable")
     assert actions(rt) == ["capture", "upload", "verify"]
 
@@ -541,11 +571,11 @@ def test_lost_blob_is_told(client: FlaskClient, rt: Runtime, sign_in: MakeHeader
 def test_custody_is_served_and_checked(client: FlaskClient, rt: Runtime, sign_in: MakeHeaders, verified: str) -> None:
     """The chain comes with its verdict; a changed entry is found and named."""
     headers = sign_in("auditor")
-    intact = client.get(f"{verified}/custody", headers=headers).json
+    intact = json_of(client.get(f"{verified}/custody", headers=headers))
     assert (intact["intact"], intact["faults"], len(intact["entries"])) == (True, [], 3)
     with rt.db.write() as session:
         session.execute(update(CustodyEntry).where(CustodyEntry.seq == 2).values(body=b'{"forged":true}'))
-    broken = client.get(f"{verified}/custody", headers=headers).json
+    broken = json_of(client.get(f"{verified}/custody", headers=headers))
     assert (broken["intact"], broken["faults"][0]) == (False, {"seq": 2, "reason": "the entry was changed"})
 
 
@@ -556,11 +586,11 @@ def test_receipt_follows_the_evidence(
     url = f"{URL}/{EVIDENCE}/receipt"
     assert problem_of(client.get(url, headers=tus.headers))[:2] == (404, "not-found")
     tus.send(PHOTO)
-    assert client.get(url, headers=tus.headers).json == {"evidence": EVIDENCE, "status": "waiting", "receipt": None}
+    assert json_of(client.get(url, headers=tus.headers)) == {"evidence": EVIDENCE, "status": "waiting", "receipt": None}
     declared()
-    assert client.get(url, headers=tus.headers).json["status"] == "waiting"
+    assert json_of(client.get(url, headers=tus.headers))["status"] == "waiting"
     reconcile_step(rt)
-    answer = client.get(url, headers=tus.headers).json
+    answer = json_of(client.get(url, headers=tus.headers))
     evidence = row(rt)
     assert answer["status"] == "verified"
     assert answer["receipt"] == {
@@ -568,7 +598,7 @@ def test_receipt_follows_the_evidence(
         "sha256": evidence.sha256,
         "sm3": evidence.sm3,
         "size_bytes": len(PHOTO),
-        "verified_at": evidence.verified_at.isoformat(),
+        "verified_at": rt.now().isoformat(),
         "custody_count": 3,
         "custody_head": evidence.custody_head,
     }
@@ -579,9 +609,17 @@ def test_receipt_of_rejected_and_declared(client: FlaskClient, tus: Tus, declare
     """Without verified bytes there is no receipt."""
     declared()
     url = f"{URL}/{EVIDENCE}/receipt"
-    assert client.get(url, headers=tus.headers).json == {"evidence": EVIDENCE, "status": "declared", "receipt": None}
+    assert json_of(client.get(url, headers=tus.headers)) == {
+        "evidence": EVIDENCE,
+        "status": "declared",
+        "receipt": None,
+    }
     tus.send(b"other bytes")
-    assert client.get(url, headers=tus.headers).json == {"evidence": EVIDENCE, "status": "rejected", "receipt": None}
+    assert json_of(client.get(url, headers=tus.headers)) == {
+        "evidence": EVIDENCE,
+        "status": "rejected",
+        "receipt": None,
+    }
 
 
 def test_roles(client: FlaskClient, sign_in: MakeHeaders, tus: Tus, verified: str) -> None:

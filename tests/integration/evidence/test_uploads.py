@@ -12,9 +12,11 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
+from server.errors import Problem
 from server.evidence import parts as parts_module
 from server.evidence import settlement, tus_api, upload
 from server.evidence.models import Upload
+from server.evidence.parts import HeldPart
 from server.runtime import Runtime
 from tests.conftest import FakeClock
 from tests.integration.evidence.sending import (
@@ -24,6 +26,7 @@ from tests.integration.evidence.sending import (
     Headers,
     MakeHeaders,
     Tus,
+    json_of,
     metadata,
     problem_of,
 )
@@ -114,7 +117,7 @@ def test_wrong_offset_names_the_right_one(tus: Tus, offset: int) -> None:
     response = tus.patch(location, offset, b"")
     assert problem_of(response)[:2] == (409, "offset-mismatch") or offset > 10
     if offset <= 10:
-        assert response.json["offset"] == 5
+        assert json_of(response)["offset"] == 5
     assert tus.offset(location) == 5
 
 
@@ -235,11 +238,11 @@ def test_unfinished_uploads_are_limited(tus: Tus, monkeypatch: pytest.MonkeyPatc
     tus.create(1)
     tus.create(2)
     response = tus.create(3)
-    assert (*problem_of(response)[:2], response.json["limit"]) == (422, "limit-exceeded", 2)
+    assert (*problem_of(response)[:2], json_of(response)["limit"]) == (422, "limit-exceeded", 2)
     monkeypatch.setattr(upload, "MAX_OPEN_UPLOADS", 9)
     monkeypatch.setattr(upload, "MAX_PENDING_BYTES", 5)
     response = tus.create(3)
-    assert (*problem_of(response)[:2], response.json["limit"]) == (422, "limit-exceeded", 5)
+    assert (*problem_of(response)[:2], json_of(response)["limit"]) == (422, "limit-exceeded", 5)
 
 
 def test_full_store_is_told_before_a_byte_is_sent(tus: Tus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +303,7 @@ class _Body(io.RawIOBase):
         """It can be read."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # simpler than the protocol
         """Give at most 1,000 bytes at a time."""
         if not self.data and self.error is not None:
             raise self.error
@@ -334,7 +337,7 @@ def test_cut_connection_keeps_what_arrived(tus: Tus, rt: Runtime, error: Excepti
     )
     assert problem_of(response)[:2] == (400, "bad-request")
     offset = tus.offset(location)
-    assert response.json["offset"] == offset
+    assert json_of(response)["offset"] == offset
     assert offset == 270_000 if error is None else 270_000 - upload.READ_BYTES < offset <= 270_000
     assert tus.patch(location, offset, data[offset:]).headers["Upload-Offset"] == str(len(data))
     with rt.db.read() as session:
@@ -372,7 +375,7 @@ def test_long_piece_is_counted_in_between(tus: Tus, rt: Runtime, monkeypatch: py
     seen: list[int] = []
     real = upload._record_offset
 
-    def spy(rt: Runtime, upload_id: str, offset: int, held: Any) -> Upload:
+    def spy(rt: Runtime, upload_id: str, offset: int, held: HeldPart) -> Upload:
         seen.append(offset)
         return real(rt, upload_id, offset, held)
 
@@ -396,7 +399,7 @@ def test_newer_request_takes_over(tus: Tus, rt: Runtime) -> None:
             assert tus.patch(location, 0, b"newer!").status_code == 204
         return piece
 
-    with pytest.raises(upload.Problem) as caught:
+    with pytest.raises(Problem) as caught:
         upload.receive(rt, upload_id, "d1", offset_bytes=0, body=slow)
     assert caught.value.code == "conflict"
     with rt.db.read() as session:

@@ -188,7 +188,7 @@ def test_fault_inside_an_act_quarantines_only_it(
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"salt":"x","fields":{"a":NaN}}', b"[" * 100_000, b"\xff\xfe", b"{}", b'{"a":1,"a":2}']
+    "broken", [b'{"salt":"x","fields":{"a":NaN}}', b"[" * 100_000, b"\xff\xfe", b"{}", b'{"a":1,"a":2}']
 )
 def test_malformed_body_is_quarantined(
     client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice], broken: bytes

@@ -1,0 +1,1 @@
+"""Figures over the whole platform: what went in, what came out, what waits."""

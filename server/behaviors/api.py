@@ -1,0 +1,78 @@
+"""Supervision behaviors for operators and auditors."""
+
+import json
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from schemas.behavior import SCHEMAS
+from server.behaviors import service
+from server.behaviors.models import Behavior
+from server.web.auth import principal, require
+from server.web.blueprint import Blueprint
+from server.web.paging import PageQuery
+from server.web.transaction import session, transactional
+
+blp = Blueprint("behaviors", __name__, url_prefix="/api/v1/behaviors", description="监管行为 Supervision behaviors")
+
+
+class BehaviorQuery(PageQuery):
+    """Which behaviors."""
+
+    kind = fields.String(load_default="", validate=validate.OneOf(("", *SCHEMAS)))
+    result = fields.String(load_default="", validate=validate.Length(max=32))
+    entity = fields.String(load_default="", validate=validate.Length(max=36))
+    region = fields.String(load_default="", validate=validate.Regexp(r"\A\d{0,9}\Z"))
+
+
+class BehaviorSchema(Schema):
+    """One version of a behavior; `content` holds the national fields."""
+
+    id = fields.String()
+    version = fields.Integer()
+    kind = fields.String()
+    number = fields.String()
+    status = fields.String()
+    region = fields.String()
+    department = fields.String()
+    entity = fields.String(allow_none=True)
+    inspection = fields.String(allow_none=True)
+    result = fields.String()
+    inspected_at = fields.AwareDateTime()
+    created_at = fields.AwareDateTime()
+    content = fields.Function(lambda row: json.loads(row.line), metadata={"type": "object"})
+
+
+class BehaviorListSchema(Schema):
+    """A page of behaviors, newest first."""
+
+    behaviors = fields.List(fields.Nested(BehaviorSchema))
+
+
+@blp.route("", methods=["GET"])
+@require("admin", "operator", "auditor")
+@transactional(read_only=True)
+@blp.arguments(BehaviorQuery, location="query")
+@blp.response(200, BehaviorListSchema)
+def behaviors(query: dict[str, Any]) -> dict[str, Any]:
+    """List the behaviors of one's scope, newest first."""
+    paging = {"after": query.pop("after"), "limit": query.pop("limit")}
+    return {"behaviors": service.list_behaviors(session(), principal(), service.BehaviorFilter(**query), **paging)}
+
+
+@blp.route("/<behavior_id>", methods=["GET"])
+@require("admin", "operator", "auditor")
+@transactional(read_only=True)
+@blp.response(200, BehaviorSchema)
+def behavior(behavior_id: str) -> Behavior:
+    """Show the current version of a behavior."""
+    return service.versions_of(session(), principal(), behavior_id)[-1]
+
+
+@blp.route("/<behavior_id>/versions", methods=["GET"])
+@require("admin", "operator", "auditor")
+@transactional(read_only=True)
+@blp.response(200, BehaviorListSchema)
+def versions(behavior_id: str) -> dict[str, Any]:
+    """Show all versions of a behavior, oldest first."""
+    return {"behaviors": service.versions_of(session(), principal(), behavior_id)}

@@ -1,0 +1,172 @@
+"""Writing supervision behaviors and finding them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from schemas.behavior import SCHEMAS, behavior_schema
+from server.behaviors.models import Behavior
+from server.errors import Problem
+from server.prooflog.service import enqueue
+from server.runtime import Runtime
+from server.web.auth import Principal, require_scope
+from sync.acts import encode
+
+LEAF_DOMAIN = b"\x00"
+"""RFC 6962: a leaf's hash is SHA-256 over this byte and the leaf."""
+
+
+@dataclass(frozen=True)
+class BehaviorDraft:
+    """A behavior to be written; `content` has the national fields but record_id and number, which are given here."""
+
+    kind: str
+    region: str
+    """Division code that decides who may see it (six or nine digits)."""
+    department: str
+    content: Mapping[str, Any]
+    entity: str | None = None
+    inspection: str | None = None
+
+
+def create_behavior(session: Session, rt: Runtime, draft: BehaviorDraft) -> str:
+    """Write the first version of a behavior and queue its leaf, in the caller's transaction. Returns its id.
+
+    Raises:
+        Problem: `invalid-field` naming the national field that is missing or wrong; `not-found` for an inspection
+            number that does not exist.
+    """
+    if draft.kind not in SCHEMAS:
+        raise Problem("unknown-kind", field="kind", detail=f"must be one of {', '.join(SCHEMAS)}")
+    behavior_id = rt.new_id()
+    number = f"{draft.region[:6]}-{rt.now():%Y%m%d}-{behavior_id[-12:]}"
+    content = {"record_id": behavior_id, "number": number, **draft.content}
+    return _write(session, rt, draft, content, behavior_id, version=1, previous=None)
+
+
+def correct_behavior(session: Session, rt: Runtime, behavior_id: str, content: Mapping[str, Any]) -> int:
+    """Append a corrected version of a behavior; the earlier one stays, and the new leaf names it. Returns the version.
+
+    Raises:
+        Problem: `not-found`, or `invalid-field` as for a new behavior.
+    """
+    query = select(Behavior).where(Behavior.id == behavior_id, Behavior.status == "current").with_for_update()
+    present = session.execute(query).scalar_one_or_none()
+    if present is None:
+        raise Problem("not-found", detail="no behavior with this id")
+    present.status = "superseded"
+    draft = BehaviorDraft(present.kind, present.region, present.department, content, present.entity, present.inspection)
+    whole = {"record_id": behavior_id, "number": present.number, **content}
+    previous = hashlib.sha256(LEAF_DOMAIN + present.leaf).hexdigest()
+    _write(session, rt, draft, whole, behavior_id, version=present.version + 1, previous=previous)
+    return present.version + 1
+
+
+def _write(
+    session: Session,
+    rt: Runtime,
+    draft: BehaviorDraft,
+    content: Mapping[str, Any],
+    behavior_id: str,
+    *,
+    version: int,
+    previous: str | None,
+) -> str:
+    try:
+        behavior_schema(draft.kind).load(dict(content))
+    except ValidationError as error:
+        messages = error.messages if isinstance(error.messages, dict) else {"": error.messages}
+        field, reason = next(iter(messages.items()))
+        raise Problem("invalid-field", field=str(field), detail=str(reason)) from error
+    if draft.kind != "inspection":
+        _require_inspection(session, str(content["inspection_number"]))
+    line = encode(dict(content))
+    leaf = encode(
+        {
+            "behavior": behavior_id,
+            "version": version,
+            "content": hashlib.sha256(line).hexdigest(),
+            "previous": previous,
+        }
+    )
+    session.add(
+        Behavior(
+            id=behavior_id,
+            version=version,
+            kind=draft.kind,
+            number=content["number"],
+            status="current",
+            region=draft.region,
+            department=draft.department,
+            entity=draft.entity,
+            inspection=draft.inspection,
+            result=content["result"],
+            inspected_at=datetime.fromisoformat(content["inspected_at"]).astimezone(UTC),
+            created_at=rt.now(),
+            line=line,
+            leaf=leaf,
+        )
+    )
+    session.flush()
+    enqueue(session, rt, "behavior", f"{behavior_id}:{version}", leaf)
+    return behavior_id
+
+
+def _require_inspection(session: Session, number: str) -> None:
+    known = select(Behavior.id).where(Behavior.number == number, Behavior.kind == "inspection")
+    if session.execute(known.limit(1)).first() is None:
+        raise Problem("not-found", field="inspection_number", detail="no inspection with this number")
+
+
+@dataclass(frozen=True)
+class BehaviorFilter:
+    """Which behaviors to list."""
+
+    kind: str = ""
+    result: str = ""
+    entity: str = ""
+    region: str = ""
+    """Division-code prefix within the caller's own."""
+
+
+def list_behaviors(
+    session: Session, caller: Principal, wanted: BehaviorFilter, *, after: str = "", limit: int = 50
+) -> list[Behavior]:
+    """Return the current versions in the caller's scope, newest first; `after` is the last id of the page before."""
+    query = select(Behavior).where(
+        Behavior.status == "current", Behavior.region.startswith(caller.region, autoescape=True)
+    )
+    if caller.department:
+        query = query.where(Behavior.department == caller.department)
+    for column, value in (
+        (Behavior.kind, wanted.kind),
+        (Behavior.result, wanted.result),
+        (Behavior.entity, wanted.entity),
+    ):
+        if value:
+            query = query.where(column == value)
+    if wanted.region:
+        query = query.where(Behavior.region.startswith(wanted.region, autoescape=True))
+    if after:
+        query = query.where(Behavior.id < after)
+    return list(session.execute(query.order_by(Behavior.id.desc()).limit(limit)).scalars())
+
+
+def versions_of(session: Session, caller: Principal, behavior_id: str) -> list[Behavior]:
+    """Return all versions of a behavior in the caller's scope, oldest first.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    query = select(Behavior).where(Behavior.id == behavior_id).order_by(Behavior.version)
+    found = list(session.execute(query).scalars())
+    if not found:
+        raise Problem("not-found", detail="no behavior with this id")
+    require_scope(caller, found[0].region, found[0].department)
+    return found

@@ -1,0 +1,157 @@
+"""Closing inspections: what blocks it, and what a closed one becomes.
+
+A submitted inspection closes when nothing is left to decide or to arrive: no conflict in it or its parts, no held act,
+all declared evidence verified, result and conclusion given, and fresh signatures of two different officers. Closing
+writes the supervision behavior in the same transaction.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from schemas.kinds.field_work import UNSIGNED_FIELDS
+from server.audit.service import SYSTEM, record_event
+from server.behaviors.service import BehaviorDraft, create_behavior
+from server.directory.models import Checklist, SupervisionItem
+from server.directory.service import get_checklist, get_item
+from server.entities.models import Entity
+from server.entities.service import get_entity
+from server.errors import Problem
+from server.evidence.service import manifest
+from server.inspections.models import Inspection
+from server.officers.service import get_officers
+from server.records.lines import decode_state, view_of
+from server.records.models import Act, SyncedRecord
+from server.records.service import OfficeChange, children_of, office_write_many
+from server.runtime import Runtime
+from sync.dots import parse_dot
+from sync.merge import Verdict
+from sync.registers import RecordState
+from sync.signing import is_stale
+
+BATCH = 50
+"""Most inspections looked at in one step; the write lock is not held for long."""
+RETRY_S = 2
+"""A blocked inspection is looked at again after this long, or as soon as one of its records changes."""
+SIGNERS = 2
+NEEDED = ("entity", "checklist", "inspected_at", "form", "category", "result", "conclusion", "officers")
+
+Blocker = dict[str, Any]
+
+
+def close_ready(session: Session, rt: Runtime) -> int:
+    """Worker step: close submitted inspections that nothing blocks. Returns how many were closed."""
+    now = rt.now()
+    query = (
+        select(Inspection)
+        .where(Inspection.status == "submitted", Inspection.check_after <= now)
+        .order_by(Inspection.check_after)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    )
+    closed = 0
+    for row in session.execute(query).scalars():
+        record = session.get(SyncedRecord, ("inspection", row.id))
+        if record is None:
+            continue
+        state = decode_state(record.line)
+        fields = view_of("inspection", state)
+        row.blockers = blockers(session, now, record, state, fields)
+        row.check_after = now + timedelta(seconds=RETRY_S)
+        if not row.blockers:
+            closed += _close(session, rt, row, fields)
+    return closed
+
+
+def blockers(
+    session: Session, now: datetime, record: SyncedRecord, state: RecordState, fields: Mapping[str, Any]
+) -> list[Blocker]:
+    """Return what keeps an inspection from closing, each as `{"reason", ...}`; empty when it may close."""
+    found: list[Blocker] = [{"reason": "missing", "field": name} for name in NEEDED if not fields.get(name)]
+    found += [{"reason": "conflict", "kind": "inspection", "field": name} for name in record.conflict_fields]
+    children = children_of(session, record.id)
+    for child in children:
+        found += [
+            {"reason": "conflict", "kind": child.kind, "record": child.id, "field": f} for f in child.conflict_fields
+        ]
+    ids = [record.id, *(child.id for child in children)]
+    held = select(Act.journal, Act.seq).where(Act.record.in_(ids), Act.status == Verdict.HELD)
+    found += [{"reason": "held", "act": f"{journal}:{seq}"} for journal, seq in session.execute(held)]
+    listed = manifest(session, record.id)
+    found += [{"reason": "evidence-missing", "record": name} for name in listed.missing]
+    found += [{"reason": "evidence-rejected", "record": name} for name in listed.rejected]
+    if fields.get("inspected_at") and datetime.fromisoformat(fields["inspected_at"]) > now:
+        found.append({"reason": "in-the-future", "field": "inspected_at"})
+    return found + _signature_blockers(state, fields)
+
+
+def _signature_blockers(state: RecordState, fields: Mapping[str, Any]) -> list[Blocker]:
+    fresh: set[str] = set()
+    stale: set[str] = set()
+    for signature in fields.get("signatures") or []:
+        dots = [parse_dot(dot) for dot in signature["dots"]]
+        old = is_stale(state, dots, signature["digest"], UNSIGNED_FIELDS)
+        (stale if old else fresh).add(signature["officer"])
+    wanted = set(fields.get("officers") or [])
+    if len(fresh & wanted) >= SIGNERS:
+        return []
+    again = sorted((stale & wanted) - fresh)
+    reason = "signature-stale" if again else "signature-missing"
+    return [{"reason": reason, "officer": officer} for officer in again or sorted(wanted - fresh)]
+
+
+def _close(session: Session, rt: Runtime, row: Inspection, fields: Mapping[str, Any]) -> int:
+    entity = get_entity(session, fields["entity"])
+    checklist = get_checklist(session, fields["checklist"])
+    item = get_item(session, checklist.item)
+    content = _content(session, rt, fields, entity, checklist, item)
+    draft = BehaviorDraft("inspection", entity.region, row.department, content, entity.id, row.id)
+    try:
+        behavior = create_behavior(session, rt, draft)
+    except Problem as problem:
+        row.blockers = [{"reason": "national-field", "field": problem.field, "detail": problem.detail}]
+        return 0
+    office_write_many(session, rt, [OfficeChange("inspection", row.id, {"status": "closed"}, SYSTEM)])
+    row.status, row.closed_at, row.behavior = "closed", rt.now(), behavior
+    record_event(session, rt, SYSTEM, "inspection.close", "inspection", row.id, {"behavior": behavior})
+    return 1
+
+
+def _content(
+    session: Session,
+    rt: Runtime,
+    fields: Mapping[str, Any],
+    entity: Entity,
+    checklist: Checklist,
+    item: SupervisionItem,
+) -> dict[str, Any]:
+    """Build the national fields of an inspection from its record and the registers in force."""
+    people = get_officers(session, fields["officers"])
+    officers = [people[officer] for officer in fields["officers"] if officer in people]
+    content = {
+        "item_code": item.code,
+        "checklist_code": checklist.code,
+        "name": item.name,
+        "implementing_body": item.department,
+        "implementing_body_code": checklist.code[:18],
+        "object": entity.name,
+        "counterpart_name": entity.name,
+        "counterpart_nature": entity.nature,
+        "certificate_type": "001",
+        "certificate_number": entity.uscc,
+        "registered_address": entity.registered_address,
+        "operating_address": entity.operating_address,
+        "region": entity.region[:6],
+        "form": fields["form"],
+        "category": fields["category"],
+        "result": fields["result"],
+        "inspected_at": fields["inspected_at"],
+        "officers": [{"name": officer.name, "certificate_number": officer.certificate_number} for officer in officers],
+        "reported_at": rt.now().isoformat(),
+        "reported_by": officers[0].name if officers else "",
+    }
+    optional = {"plan_id": fields.get("plan"), "method": fields.get("method")}
+    return content | {name: value for name, value in optional.items() if value}

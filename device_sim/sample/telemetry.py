@@ -55,6 +55,8 @@ def read_station_hours(path: Path, report: SkipReport) -> Iterator[StationHour]:
     """
     station, columns = station_of(path), list[str]()
     for number, line in gzip_lines(path, report):
+        if not line.strip():
+            continue
         try:
             cells = next(csv.reader([line.decode("utf-8-sig", "replace")]), [])
         except csv.Error:

@@ -1,0 +1,79 @@
+"""Tables of the proof log.
+
+Rows of leaves, nodes and heads are only ever added. Waiting leaves are a set without order of its own: whatever has
+committed is visible to the sequencer, so a transaction that commits late is late, and never skipped.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.db.base import Base, UtcDateTime
+
+MAX_KIND_CHARS = 32
+MAX_REF_CHARS = 128
+
+
+class ProofLog(Base):
+    """One row: the log's name and how many leaves it has. The sequencer locks it, and updates it last."""
+
+    __tablename__ = "proof_log"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    origin: Mapped[str] = mapped_column(String(200))
+    size: Mapped[int] = mapped_column(BigInteger)
+
+
+class PendingLeaf(Base):
+    """A leaf that has committed with its cause and has no place in the tree yet."""
+
+    __tablename__ = "proof_pending"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(MAX_KIND_CHARS))
+    ref: Mapped[str] = mapped_column(String(MAX_REF_CHARS))
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Leaf(Base):
+    """One leaf: the exact bytes that are hashed, which hold commitments and pseudonymous ids only."""
+
+    __tablename__ = "proof_leaf"
+    __table_args__ = (Index(None, "kind", "ref"), Index(None, "kind", "index"))
+
+    index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(MAX_KIND_CHARS))
+    ref: Mapped[str] = mapped_column(String(MAX_REF_CHARS))
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256(0x00 || data)."""
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Node(Base):
+    """One perfect subtree above the leaves: 2**level leaves from leaf index * 2**level on. Level 0 are the leaves."""
+
+    __tablename__ = "proof_node"
+
+    level: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Head(Base):
+    """A signed tree head. Head times never run backwards, whatever the clock does."""
+
+    __tablename__ = "proof_head"
+    __table_args__ = (Index(None, "at_ms"),)
+
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    root: Mapped[bytes] = mapped_column(LargeBinary)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    """Unix time in milliseconds; part of what is signed."""
+    key_id: Mapped[str] = mapped_column(String(8))
+    """Hex id of the signing key, as in the checkpoint."""
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+    """Ed25519 over the checkpoint's body."""
+    verifier: Mapped[str] = mapped_column(Text)
+    """The public key as a verifier line, so that heads of a former key stay checkable here."""

@@ -1,5 +1,6 @@
 """What a synced kind is: a marshmallow schema whose fields carry a merge policy, a version, and who may write it."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -12,13 +13,18 @@ SCHEMA_VERSION = 1
 MAX_TEXT_CHARS = 4_000
 MAX_LABEL_CHARS = 200
 MAX_SET_ELEMENTS = 64
+UNSTORABLE = re.compile("[\\0\ud800-\udfff]")
+SEQUENCE = re.compile(r"[1-9][0-9]{0,15}")
+MAX_SEQUENCE = (1 << 53) - 1
+"""Largest number of an act, the same as in the sync algorithm: integers up to here survive every JSON reader."""
 ID = validate.Regexp(r"\A[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z", error="not an id")
 INSTANT = validate.Regexp(
-    r"\A\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-](0\d|1[0-4]):[0-5]\d)\Z",
-    error="not an RFC 3339 instant with its offset",
+    r"\A(19|2[01])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])\Z",
+    error="not an RFC 3339 instant of the years 1900 to 2199 with its offset",
 )
 HASH = validate.Regexp(r"\A[0-9a-f]{64}\Z", error="not 64 lower-case hexadecimal digits")
-REGION = validate.Regexp(r"\A42\d{4}(\d{3})?\Z", error="not a division code of Hubei (6 or 9 digits)")
+REGION = validate.Regexp(r"\A42[0-9]{4}([0-9]{3})?\Z", error="not a division code of Hubei (6 or 9 digits)")
 
 
 class Writer(StrEnum):
@@ -36,6 +42,32 @@ def merged(policy: str, *, personal: bool = False, order: tuple[str, ...] = ()) 
 
 class KindSchema(Schema):
     """Base of the synced kinds. Every field of a subclass has `metadata=merged(...)`."""
+
+
+class Text(fields.String):
+    """A text that every database can keep: without U+0000 and lone surrogates."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:  # noqa: ANN401 - marshmallow's
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if UNSTORABLE.search(text):
+            raise ValidationError("must not contain U+0000 or lone surrogates")
+        return text
+
+
+class StrictFloat(fields.Float):
+    """A number as JSON has it; texts and true/false are refused."""
+
+    def _validated(self, value: Any) -> float:  # noqa: ANN401 - any JSON value
+        if isinstance(value, str):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class Whole(fields.Nested):
+    """A nested object that always needs all its required members, also where a kind is loaded with `partial=True`."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, partial: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401, ARG002 - marshmallow's
+        return super()._deserialize(value, attr, data, partial=False, **kwargs)
 
 
 class StrictInteger(fields.Integer):
@@ -62,6 +94,21 @@ class Instant(fields.String):
         return text
 
 
+class DotText(fields.String):
+    """The name of an act, `journal:seq`, in its one accepted spelling."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:  # noqa: ANN401 - marshmallow's
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        journal, _, seq = text.partition(":")
+        if not SEQUENCE.fullmatch(seq) or int(seq) > MAX_SEQUENCE:
+            raise ValidationError("not a dot")
+        ID(journal)
+        return text
+
+
+DOT = DotText()
+
+
 class SetChange(fields.Field[Any]):
     """A change of an add-wins set: `{"add": [elements], "remove": [dots]}`."""
 
@@ -70,7 +117,7 @@ class SetChange(fields.Field[Any]):
         super().__init__(**kwargs)
         self.element = element
 
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - marshmallow's
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:  # noqa: ANN401, ARG002 - marshmallow's
         if not isinstance(value, dict) or not value.keys() <= {"add", "remove"}:
             raise ValidationError('must be {"add": [...], "remove": [...]}')
         added, removed = value.get("add", []), value.get("remove", [])
@@ -83,9 +130,6 @@ class SetChange(fields.Field[Any]):
         for dot in removed:
             DOT.deserialize(dot)
         return value
-
-
-DOT = fields.String(validate=validate.Regexp(r"\A[0-9a-f-]{36}:[1-9]\d{0,15}\Z", error="not a dot"))
 
 
 @dataclass(frozen=True)

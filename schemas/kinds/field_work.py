@@ -1,6 +1,6 @@
 """The kinds that officers write in the field: task, inspection, checklist answer, evidence, rectification order."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from schemas.kinds.base import (
     DOT,
@@ -11,7 +11,10 @@ from schemas.kinds.base import (
     Instant,
     KindSchema,
     SetChange,
+    StrictFloat,
     StrictInteger,
+    Text,
+    Whole,
     merged,
 )
 
@@ -33,36 +36,41 @@ TEXT = validate.Length(max=MAX_TEXT_CHARS)
 class PositionSchema(Schema):
     """A position with its datum; without one it is refused, since GCJ-02 lies some 590 m off in Wuhan."""
 
-    lat = fields.Float(required=True, validate=validate.Range(-90, 90))
-    lon = fields.Float(required=True, validate=validate.Range(-180, 180))
-    datum = fields.String(required=True, validate=validate.OneOf(("WGS-84", "CGCS2000")))
-    accuracy_m = fields.Float(validate=validate.Range(0, 100_000))
+    lat = StrictFloat(required=True, validate=validate.Range(-90, 90))
+    lon = StrictFloat(required=True, validate=validate.Range(-180, 180))
+    datum = Text(required=True, validate=validate.OneOf(("WGS-84", "CGCS2000")))
+    accuracy_m = StrictFloat(validate=validate.Range(0, 100_000))
 
 
 class SignatureSchema(Schema):
     """Who signed, in which role, over which dots, and the digest of what they set (sync/signing.py)."""
 
-    officer = fields.String(required=True, validate=ID)
-    role = fields.String(required=True, validate=validate.OneOf(("lead", "second", "party")))
+    officer = Text(required=True, validate=ID)
+    role = Text(required=True, validate=validate.OneOf(("lead", "second", "party")))
     dots = fields.List(DOT, required=True, validate=validate.Length(1, MAX_SIGNED_DOTS))
-    digest = fields.String(required=True, validate=HASH)
+    digest = Text(required=True, validate=HASH)
 
 
 def _id(policy: str) -> fields.String:
-    return fields.String(validate=ID, metadata=merged(policy))
+    return Text(validate=ID, metadata=merged(policy))
 
 
-def _officers(policy: str) -> fields.List:
-    return fields.List(fields.String(validate=ID), validate=validate.Length(2, 8), metadata=merged(policy))
+def _officers(policy: str) -> fields.List[str]:
+    return fields.List(Text(validate=ID), validate=(validate.Length(2, 8), _distinct), metadata=merged(policy))
+
+
+def _distinct(officers: list[str]) -> None:
+    if len(set(officers)) != len(officers):
+        raise ValidationError("an officer is named twice")
 
 
 class TaskSchema(KindSchema):
     """Work for two officers, from a lead or a plan; it names the inspection that was opened for it."""
 
-    title = fields.String(validate=LABEL, metadata=merged("latest"))
-    origin = fields.String(validate=validate.OneOf(("lead", "plan")), metadata=merged("first"))
+    title = Text(validate=LABEL, metadata=merged("latest"))
+    origin = Text(validate=validate.OneOf(("lead", "plan")), metadata=merged("first"))
     lead = _id("first")
-    plan = fields.String(validate=LABEL, metadata=merged("first"))
+    plan = Text(validate=LABEL, metadata=merged("first"))
     entity = _id("first")
     item = _id("first")
     checklist = _id("first")
@@ -70,63 +78,61 @@ class TaskSchema(KindSchema):
     officers = _officers("latest")
     inspection = _id("first")
     due_at = Instant(metadata=merged("latest"))
-    explanation = fields.String(validate=TEXT, metadata=merged("latest"))
-    status = fields.String(validate=validate.OneOf(TASK_STATES), metadata=merged("monotone", order=TASK_STATES))
+    explanation = Text(validate=TEXT, metadata=merged("latest"))
+    status = Text(validate=validate.OneOf(TASK_STATES), metadata=merged("monotone", order=TASK_STATES))
 
 
 class InspectionSchema(KindSchema):
     """One visit. Result and conclusion are legal content: no machine ever chooses between two."""
 
     task = _id("first")
-    plan = fields.String(validate=LABEL, metadata=merged("first"))
+    plan = Text(validate=LABEL, metadata=merged("first"))
     entity = _id("first")
     item = _id("first")
     checklist = _id("first")
     checklist_version = StrictInteger(validate=validate.Range(1, 10_000), metadata=merged("first"))
     officers = _officers("latest")
-    form = fields.String(validate=validate.OneOf(("01", "02")), metadata=merged("latest"))
-    category = fields.String(validate=LABEL, metadata=merged("latest"))
-    method = fields.String(validate=LABEL, metadata=merged("latest"))
+    form = Text(validate=validate.OneOf(("01", "02")), metadata=merged("latest"))
+    category = Text(validate=LABEL, metadata=merged("latest"))
+    method = Text(validate=LABEL, metadata=merged("latest"))
     started_at = Instant(metadata=merged("first"))
     ended_at = Instant(metadata=merged("latest"))
     inspected_at = Instant(metadata=merged("latest"))
-    position = fields.Nested(PositionSchema, metadata=merged("latest"))
-    scene = fields.String(validate=TEXT, metadata=merged("latest"))
-    statement = fields.String(validate=TEXT, metadata=merged("latest", personal=True))
-    party_opinion = fields.String(validate=TEXT, metadata=merged("latest", personal=True))
-    contact = fields.String(validate=LABEL, metadata=merged("latest", personal=True))
-    result = fields.String(validate=validate.Length(1, 20), metadata=merged("manual"))
-    conclusion = fields.String(validate=TEXT, metadata=merged("manual"))
-    signatures = SetChange(fields.Nested(SignatureSchema), metadata=merged("set"))
-    notes = fields.String(validate=TEXT, metadata=merged("append"))
-    status = fields.String(
-        validate=validate.OneOf(INSPECTION_STATES), metadata=merged("monotone", order=INSPECTION_STATES)
-    )
+    position = Whole(PositionSchema, metadata=merged("latest"))
+    scene = Text(validate=TEXT, metadata=merged("latest"))
+    statement = Text(validate=TEXT, metadata=merged("latest", personal=True))
+    party_opinion = Text(validate=TEXT, metadata=merged("latest", personal=True))
+    contact = Text(validate=LABEL, metadata=merged("latest", personal=True))
+    result = Text(validate=validate.Length(1, 20), metadata=merged("manual"))
+    conclusion = Text(validate=TEXT, metadata=merged("manual"))
+    signatures = SetChange(Whole(SignatureSchema), metadata=merged("set"))
+    notes = Text(validate=TEXT, metadata=merged("append"))
+    status = Text(validate=validate.OneOf(INSPECTION_STATES), metadata=merged("monotone", order=INSPECTION_STATES))
 
 
 class AnswerSchema(KindSchema):
     """The finding on one sub-item of the checklist."""
 
     inspection = _id("first")
-    number = fields.String(validate=validate.Length(1, 40), metadata=merged("first"))
-    outcome = fields.String(validate=validate.OneOf(OUTCOMES), metadata=merged("manual"))
-    severity = fields.String(validate=validate.OneOf(SEVERITIES), allow_none=True, metadata=merged("manual"))
-    finding = fields.String(validate=TEXT, metadata=merged("latest"))
-    evidence = SetChange(fields.String(validate=ID), metadata=merged("set"))
+    number = Text(validate=validate.Length(1, 40), metadata=merged("first"))
+    outcome = Text(validate=validate.OneOf(OUTCOMES), metadata=merged("manual"))
+    severity = Text(validate=validate.OneOf(SEVERITIES), allow_none=True, metadata=merged("manual"))
+    finding = Text(validate=TEXT, metadata=merged("latest"))
+    evidence = SetChange(Text(validate=ID), metadata=merged("set"))
 
 
 class EvidenceSchema(KindSchema):
     """What was captured, with the hashes taken at capture; the bytes travel separately."""
 
     inspection = _id("first")
-    sha256 = fields.String(validate=HASH, metadata=merged("first"))
-    sm3 = fields.String(validate=HASH, metadata=merged("first"))
+    sha256 = Text(validate=HASH, metadata=merged("first"))
+    sm3 = Text(validate=HASH, metadata=merged("first"))
     size_bytes = StrictInteger(validate=validate.Range(0, MAX_EVIDENCE_BYTES), metadata=merged("first"))
-    media_type = fields.String(validate=validate.Length(1, 100), metadata=merged("first"))
+    media_type = Text(validate=validate.Length(1, 100), metadata=merged("first"))
     captured_at = Instant(metadata=merged("first"))
-    position = fields.Nested(PositionSchema, metadata=merged("first"))
-    file_name = fields.String(validate=LABEL, metadata=merged("first"))
-    caption = fields.String(validate=TEXT, metadata=merged("latest"))
+    position = Whole(PositionSchema, metadata=merged("first"))
+    file_name = Text(validate=LABEL, metadata=merged("first"))
+    caption = Text(validate=TEXT, metadata=merged("latest"))
 
 
 class RectificationSchema(KindSchema):
@@ -135,9 +141,9 @@ class RectificationSchema(KindSchema):
     inspection = _id("first")
     entity = _id("first")
     answer = _id("first")
-    requirement = fields.String(validate=TEXT, metadata=merged("manual"))
+    requirement = Text(validate=TEXT, metadata=merged("manual"))
     deadline = Instant(metadata=merged("manual"))
-    report = fields.String(validate=TEXT, metadata=merged("append"))
-    status = fields.String(
+    report = Text(validate=TEXT, metadata=merged("append"))
+    status = Text(
         validate=validate.OneOf(RECTIFICATION_STATES), metadata=merged("monotone", order=RECTIFICATION_STATES)
     )

@@ -197,6 +197,7 @@ def test_an_act_alone_is_applied() -> None:
         (write(A, result="01"), write(B, result="02"), True),
         (write(A, result="01"), write(B, result="01"), False),
         (write(A, result=1), write(B, result=1.0), False),
+        (write(A, result=1), write(B, result=True), True),
         (write(A, result="01"), write(B, caption="b"), False),
         (write(A, caption="a"), write(B, caption="b"), False),
         (write(A, extra=1), write(B, extra=2), False),

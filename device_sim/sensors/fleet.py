@@ -24,7 +24,7 @@ WINDOW = 50
 """Most messages of one sensor on their way at once."""
 SENSORS_LIMIT = 200
 """Most sensors in one process: each has a connection and a thread."""
-STALL_S = 120.0
+STALL_S = 30.0
 """Without any PUBACK for this long the fleet gives up; the broker may be restarted in between."""
 PROGRESS_S = 2.0
 
@@ -67,6 +67,7 @@ class SensorLink:
         self.done = False
         self.sent = self.repeats = 0
         self.fault = ""
+        self._connected = False
         # the session is kept, so that paho sends what is in flight again after a reconnect
         self._client = Client(
             CallbackAPIVersion.VERSION2,
@@ -86,6 +87,7 @@ class SensorLink:
         self, _client: Client, _data: object, _flags: object, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         self.fault = f"the broker refuses the connection: {reason}" if reason.is_failure else ""
+        self._connected = not reason.is_failure
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, _reason: ReasonCode, _properties: Properties | None
@@ -95,7 +97,8 @@ class SensorLink:
 
     def push(self) -> None:
         """Publish as far as the window allows."""
-        while len(self._in_flight) < WINDOW:
+        # a PUBLISH ahead of the CONNACK may go unanswered
+        while self._connected and len(self._in_flight) < WINDOW:
             message = self._again.popleft() if self._again else next(self._messages, None)
             if message is None:
                 self.done = not self._in_flight

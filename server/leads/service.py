@@ -172,4 +172,4 @@ def list_leads(
 
 def count_leads(session: Session) -> Mapping[str, int]:
     """Count leads by status."""
-    return dict(session.execute(select(Lead.status, func.count()).group_by(Lead.status)).tuples().all())
+    return dict(session.execute(select(Lead.status, func.count()).group_by(Lead.status)).all())

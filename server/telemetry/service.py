@@ -112,13 +112,13 @@ def seed_builtin_rules(session: Session, rt: Runtime) -> int:
 
 def counters(session: Session) -> dict[str, int]:
     """Return the running totals of `intake.COUNTERS`, and `held_messages`: how many wait behind gaps now."""
-    found: dict[str, int] = dict(session.execute(select(IngestCounter.name, IngestCounter.value)).tuples().all())
+    found: dict[str, int] = dict(session.execute(select(IngestCounter.name, IngestCounter.value)).all())
     return {name: found.get(name, 0) for name in COUNTERS} | {"held_messages": count_held(session)}
 
 
 def count_readings(session: Session) -> dict[str, int]:
     """Count stored readings anew from the table: {"valid", "invalid"}."""
-    rows = session.execute(select(StoredReading.valid, func.count()).group_by(StoredReading.valid)).tuples().all()
+    rows = session.execute(select(StoredReading.valid, func.count()).group_by(StoredReading.valid)).all()
     found = dict(rows)
     return {"valid": found.get(True, 0), "invalid": found.get(False, 0)}
 
@@ -220,7 +220,7 @@ def count_letters(session: Session) -> dict[str, int]:
         .where(DeadLetter.status != REPLAYED)
         .group_by(DeadLetter.reason)
     )
-    return {reason: int(total) for reason, total in rows.tuples()}
+    return {reason: int(total) for reason, total in rows}
 
 
 def request_replay(session: Session, letter_ids: Sequence[str], *, region: str = "", department: str = "") -> int:

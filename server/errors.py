@@ -32,6 +32,7 @@ PROBLEMS: dict[str, ProblemKind] = {
     "method-not-allowed": ProblemKind(405, "方法不允许", "Method not allowed"),
     "not-found": ProblemKind(404, "未找到", "Not found"),
     "offset-mismatch": ProblemKind(409, "续传位置不符", "Upload offset does not match"),
+    "range-not-satisfiable": ProblemKind(416, "请求范围无效", "Range not satisfiable"),
     "rate-limited": ProblemKind(429, "请求过于频繁", "Too many requests"),
     "stale-cursor": ProblemKind(410, "游标已失效", "Stale cursor"),
     "storage-full": ProblemKind(507, "存储空间不足", "Storage full"),
@@ -41,11 +42,15 @@ PROBLEMS: dict[str, ProblemKind] = {
     "unknown-kind": ProblemKind(422, "未知类型", "Unknown kind"),
     "unsupported-media-type": ProblemKind(415, "不支持的内容类型", "Unsupported media type"),
     "unsupported-tus-version": ProblemKind(412, "不支持的 tus 版本", "Unsupported tus version"),
-    "unsupported-version": ProblemKind(422, "不支持的版本", "Unsupported version"),
 }
 
 Json = Any
 """A decoded JSON value; its shape is the schema's business."""
+
+
+def _storable(text: str) -> str:
+    """Replace what PostgreSQL's JSON cannot hold: a problem may quote what was sent, and is stored with its act."""
+    return text.replace("\0", "\ufffd")
 
 
 class Problem(Exception):
@@ -71,8 +76,8 @@ class Problem(Exception):
         """Look the code up; an unknown code is a programming error and raises `KeyError`."""
         self.code = code
         self.kind = PROBLEMS[code]
-        self.detail = detail
-        self.field = field
+        self.detail = _storable(detail)
+        self.field = None if field is None else _storable(field)
         self.limit = limit
         self.extra = extra
         super().__init__(f"{code}: {detail}" if detail else code)

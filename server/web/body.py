@@ -2,12 +2,15 @@
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 from server.errors import Problem
 
 MAX_DEPTH = 32
 """Deepest accepted nesting of arrays and objects."""
+LONG_NUMBER = re.compile(rb"[0-9]{309}")
+"""Only whole numbers of at least this many digits can lie beyond the range of a double."""
 
 
 def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 - any JSON value
@@ -25,7 +28,10 @@ def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:  # noqa: ANN4
         raise Problem("malformed-json", detail=f"not UTF-8 at byte {error.start}") from error
     check_depth(data, max_depth)
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
+        whole = _whole if LONG_NUMBER.search(data) else None
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite, parse_int=whole
+        )
     except ValueError as error:  # JSONDecodeError, or an integer with too many digits
         raise Problem("malformed-json", detail=str(error)) from error
     if "\\u" in text:
@@ -78,6 +84,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise Problem("malformed-json", detail=f"the number {text[:40]} is beyond the range of a double")
     return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _refuse_surrogates(value: Any) -> None:  # noqa: ANN401 - any JSON value

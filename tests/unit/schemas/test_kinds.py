@@ -60,7 +60,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "item": {"code": "0" * 14, "name": "食品生产监督检查", "basis": "", "department": "市场监管"},
     "checklist": {
         "code": "9" * 18 + "1A", "version": 1, "name": "清单", "item": "0" * 14,
-        "sub_items": [{"number": "1", "text": "健康证"}, {"number": "2", "text": "留样", "method": "看", "basis": "法"}],
+        "sub_items": [{"number": "1", "text": "健康证"}, {"number": "2", "text": "留样", "method": "看", "basis": ""}],
     },
     "officer": {
         "name": "李样例", "certificate_number": "SAMPLE-1", "certificate_valid_until": "2099-12-31T00:00:00+08:00",

@@ -142,15 +142,15 @@ def _decision(row: Conflict, sides: Sequence[ConflictSide], people: dict[str, tu
 
 def _people(session: Session, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return (name, certificate number) of officers and accounts by id."""
-    accounts = session.execute(select(Account.id, Account.name).where(Account.id.in_(ids))).tuples()
+    accounts = session.execute(select(Account.id, Account.name).where(Account.id.in_(ids)))
     officers = select(Officer.id, Officer.name, Officer.certificate_number).where(Officer.id.in_(ids))
     return {account: (name, "") for account, name in accounts} | {
-        officer: (name, certificate) for officer, name, certificate in session.execute(officers).tuples()
+        officer: (name, certificate) for officer, name, certificate in session.execute(officers)
     }
 
 
 def _device_names(session: Session, ids: Iterable[str]) -> dict[str, str]:
-    return dict(session.execute(select(Device.id, Device.name).where(Device.id.in_(list(ids)))).tuples().all())
+    return dict(session.execute(select(Device.id, Device.name).where(Device.id.in_(list(ids)))).all())
 
 
 def _title(session: Session, kind: str, record: str) -> str:

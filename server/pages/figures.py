@@ -52,7 +52,7 @@ def _scoped_readings(session: Session, caller: Principal) -> tuple[int, int, int
     some = select(StoredReading.valid).where(StoredReading.sensor_id.in_(sensors)).limit(SCOPED_READINGS_LIMIT)
     counted = some.subquery()
     by_validity = select(counted.c.valid, func.count()).group_by(counted.c.valid)
-    totals: dict[bool, int] = dict(session.execute(by_validity).tuples().all())
+    totals: dict[bool, int] = dict(session.execute(by_validity).all())
     dead = session.execute(
         select(func.coalesce(func.sum(DeadLetter.readings), 0)).where(DeadLetter.sensor_id.in_(sensors))
     ).scalar_one()
@@ -70,7 +70,7 @@ def leads(session: Session, caller: Principal) -> Count:
 def tasks(session: Session, caller: Principal) -> Count:
     """Tasks not done yet, and those done."""
     query = select(Task.status, func.count()).where(in_scope(caller, Task.region, Task.department))
-    by_status = dict(session.execute(query.group_by(Task.status)).tuples().all())
+    by_status = dict(session.execute(query.group_by(Task.status)).all())
     done = by_status.pop("done", 0)
     return Count("tasks", "open", sum(by_status.values()), (Part("done", done, "good"),))
 

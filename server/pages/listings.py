@@ -49,7 +49,7 @@ def conflict_rows(session: Session, caller: Principal, *, status: str, limit: in
             values=_live_values(decode_state(line), row.field) if status == "open" else _decided(row),
             opened_at=row.opened_at,
         )
-        for row, line, name in session.execute(query).tuples()
+        for row, line, name in session.execute(query)
     )
 
 
@@ -100,5 +100,5 @@ def device_rows(session: Session, caller: Principal, now: datetime) -> tuple[Dev
             online=device.status == "active" and device.last_sync_at is not None and device.last_sync_at >= horizon,
             pending=device.pending_acts,
         )
-        for device, officer in session.execute(query).tuples()
+        for device, officer in session.execute(query)
     )

@@ -48,7 +48,7 @@ def _entities(session: Session, caller: Principal) -> tuple[tuple[MapPoint, ...]
     spots.pop(None, None)
     points = tuple(MapPoint(spot[0], spot[1], count) for spot, count in sorted(spots.items()) if spot is not None)
     county = func.substr(Entity.region, 1, COUNTY_DIGITS)
-    counted = session.execute(select(county, func.count()).where(mine).group_by(county)).tuples()
+    counted = session.execute(select(county, func.count()).where(mine).group_by(county))
     return points, _by_prefecture(counted)
 
 
@@ -74,7 +74,7 @@ def _leads(session: Session, caller: Principal) -> tuple[tuple[MapPoint, ...], t
         for row in rows[:LEADS_LISTED]
     )
     county = func.substr(Lead.region, 1, COUNTY_DIGITS)
-    counted = session.execute(select(county, func.count()).where(mine).group_by(county)).tuples()
+    counted = session.execute(select(county, func.count()).where(mine).group_by(county))
     return points, listed, _by_prefecture(counted)
 
 

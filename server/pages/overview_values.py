@@ -122,6 +122,8 @@ class TreeHead:
     root: str
     """Root hash, hex."""
     signed_at: datetime
+    key_id: str
+    """Id of the key that signed it, as checkpoints name it."""
     pending: int
     """Leaves waiting to be appended."""
 

@@ -67,9 +67,8 @@ def by_code(session: Session, rt: Runtime, code: str) -> Account:
 
 def next_page(wish: str) -> str:
     """Return where to go after signing in: a path of this server, else the overview."""
-    parts = urlsplit(wish) if len(wish) <= NEXT_MAX_CHARS else None
-    local = parts is not None and not parts.scheme and not parts.netloc
-    if local and wish.startswith("/") and not wish.startswith(("//", "/\\")) and wish.isprintable():
+    local = wish.startswith("/") and not wish.startswith(("//", "/\\"))
+    if local and len(wish) <= NEXT_MAX_CHARS and wish.isprintable():
         return wish
     return url_for("pages.overview")
 

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
+from werkzeug.security import generate_password_hash
 
 from schemas.identifiers import make_uscc
-from server.accounts.service import NewAccount, add_account
+from server.accounts.models import Account
+from server.behaviors.service import BehaviorDraft, create_behavior
 from server.clock import to_ms
 from server.devices.models import Device
 from server.directory.models import Checklist, SupervisionItem
@@ -20,6 +22,7 @@ from server.inspections.service import DispatchOrder, dispatch
 from server.leads.service import LeadDraft, open_lead
 from server.officers.models import Officer
 from server.officers.service import add_officers
+from server.prooflog.service import sequence_step
 from server.records.batch import Incoming, RecordBatch
 from server.records.models import Conflict
 from server.runtime import Runtime
@@ -29,6 +32,9 @@ from sync.dots import Dot
 from sync.registers import Change
 
 PASSWORD = "not-a-real-password"
+QUICK_HASH = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
+"""One round only: the tests sign in often."""
+ITEM_CODE = "01314200000001"
 DEPARTMENT = "market"
 WUHAN, XIANGYANG = "420106", "420602"
 READINGS = {"valid": 1000, "invalid": 32, "dead_lettered": 4}
@@ -47,6 +53,8 @@ class World:
     devices: tuple[str, str]
     inspections: tuple[str, ...]
     conflict: str
+    behavior: str
+    """The one that is in the proof log already; another waits."""
     journals: tuple[str, str]
 
 
@@ -166,16 +174,55 @@ def add_evidence(session: Session, rt: Runtime, inspection: str, device: str, st
 
 def make_account(session: Session, rt: Runtime, login: str, role: str, region: str) -> str:
     """An account whose password is :data:`PASSWORD`."""
-    new = NewAccount(login=login, password=PASSWORD, role=role, name=f"样例{login}", region=region)
-    return add_account(session, rt, new, actor="tests")
+    account = Account(
+        id=rt.new_id(),
+        login=login,
+        password_hash=QUICK_HASH,
+        role=role,
+        name=f"样例{login}",
+        region=region,
+        department="",
+        disabled=False,
+        failures=0,
+    )
+    session.add(account)
+    session.flush()
+    return account.id
+
+
+def add_behavior(session: Session, rt: Runtime, entity: Entity, officers: list[Officer]) -> str:
+    """Write the behavior of a closed inspection of an entity."""
+    content = {
+        "item_code": ITEM_CODE,
+        "checklist_code": f"{uscc_code(0)}1001",
+        "name": "示例事项",
+        "implementing_body": "示例部门",
+        "implementing_body_code": uscc_code(0),
+        "object": entity.name,
+        "counterpart_name": entity.name,
+        "counterpart_nature": "2",
+        "certificate_type": "001",
+        "certificate_number": entity.uscc,
+        "registered_address": entity.registered_address,
+        "operating_address": entity.operating_address,
+        "region": entity.region,
+        "form": "01",
+        "category": "03",
+        "result": "01",
+        "inspected_at": rt.now().isoformat(),
+        "officers": [{"name": o.name, "certificate_number": o.certificate_number} for o in officers],
+        "reported_at": rt.now().isoformat(),
+        "reported_by": officers[0].name,
+    }
+    return create_behavior(session, rt, BehaviorDraft("inspection", entity.region, DEPARTMENT, content, entity.id))
 
 
 def build_world(rt: Runtime) -> World:
     """Fill an empty database and return what a test needs to know of it."""
     with rt.db.write() as session:
-        operator = make_account(session, rt, "operator", "operator", "420000")
-        auditor = make_account(session, rt, "auditor", "auditor", "420000")
-        city_operator = make_account(session, rt, "city", "operator", "420100")
+        operator = make_account(session, rt, "operator", "operator", "42")
+        auditor = make_account(session, rt, "auditor", "auditor", "42")
+        city_operator = make_account(session, rt, "city", "operator", "4201")
         officers = [make_officer(rt, 1, "张样例"), make_officer(rt, 2, "李样例")]
         add_officers(session, rt, officers, author=operator)
         places = [(WUHAN, 30.55, 114.3), (WUHAN, 30.55, 114.3), (XIANGYANG, 32.04, 112.14)]
@@ -197,6 +244,9 @@ def build_world(rt: Runtime) -> World:
         for status, flagged in ((VERIFIED, False), (VERIFIED, True), (DECLARED, False), (REJECTED, False)):
             add_evidence(session, rt, inspections[0], devices[0].id, status, flagged=flagged)
         raise_counters(session, READINGS)
+        behavior = add_behavior(session, rt, entities[1], officers)
+        sequence_step(session, rt)
+        add_behavior(session, rt, entities[2], officers)
     return World(
         operator=operator,
         auditor=auditor,
@@ -206,6 +256,7 @@ def build_world(rt: Runtime) -> World:
         devices=(devices[0].id, devices[1].id),
         inspections=tuple(inspections),
         conflict=conflict,
+        behavior=behavior,
         journals=journals,
     )
 
@@ -214,9 +265,7 @@ def dispatch_sample(
     session: Session, rt: Runtime, entities: list[Entity], officers: list[Officer], author: str
 ) -> list[str]:
     """Dispatch a task for each entity and return the inspections opened for them."""
-    item = SupervisionItem(
-        id=rt.new_id(), code="01314200000001", name="示例事项", basis="示例依据", department=DEPARTMENT
-    )
+    item = SupervisionItem(id=rt.new_id(), code=ITEM_CODE, name="示例事项", basis="示例依据", department=DEPARTMENT)
     add_item(session, rt, item, author=author)
     checklist = Checklist(
         id=rt.new_id(),

@@ -15,7 +15,7 @@ from device_sim.handheld.store import HandheldStore, StoredAct
 from schemas.kinds import KINDS, policy_table
 from sync.acts import DELETE, parse_header
 from sync.dots import Dot, parse_dot
-from sync.policies import Policies, Policy, Reading, Rule, canonical, read_record, state_of
+from sync.policies import Policies, Policy, Reading, Rule, canonical, is_deleted, read_record, state_of
 from sync.registers import Change, Live, RecordState, from_live, join
 
 _ADDING = (Rule.SET, Rule.APPEND)
@@ -35,6 +35,11 @@ class Form:
         """What a field says; None when it is empty or in conflict."""
         reading = self.readings.get(name)
         return reading.value if reading else None
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the record is gone: deletions cover everything in it."""
+        return is_deleted(self.state)
 
     def changed(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Only those fields whose new value differs from what the form shows; additions always count."""

@@ -199,12 +199,11 @@ class HandheldStore:
 
     def unconfirmed_acts(self, journal: str, limit: int) -> list[StoredAct]:
         """Acts of a journal that the server has not confirmed, from the first such one on, without gaps."""
-        first = self._rows(
-            "SELECT min(seq) FROM acts WHERE journal = ? AND confirmed = 0 AND abandoned = 0", journal
-        )[0][0]  # fmt: skip
-        return (
-            [] if first is None else self._acts("journal = ? AND seq >= ? ORDER BY seq LIMIT ?", journal, first, limit)
-        )
+        unconfirmed = "SELECT min(seq) FROM acts WHERE journal = ? AND confirmed = 0 AND abandoned = 0"
+        first = self._rows(unconfirmed, journal)[0][0]
+        if first is None:
+            return []
+        return self._acts("journal = ? AND seq >= ? AND abandoned = 0 ORDER BY seq LIMIT ?", journal, first, limit)
 
     def uncovered_acts(self, kind: str, record: str, position: int) -> list[StoredAct]:
         """Own acts on a record that its state served at `position` does not hold yet, oldest first.

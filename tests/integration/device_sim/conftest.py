@@ -1,7 +1,7 @@
 """A platform in this process with officers, entities and tasks, and handhelds that reach it by WSGI."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -115,7 +115,7 @@ def device_clock(clock: FakeClock) -> Callable[[], int]:
 
 
 @pytest.fixture
-def handheld(platform: Platform, tmp_path: Path, device_clock: Callable[[], int]) -> MakeHandheld:
+def handheld(platform: Platform, tmp_path: Path, device_clock: Callable[[], int]) -> Iterator[MakeHandheld]:
     """Make the enrolled and approved handheld of the n-th officer."""
     opened: list[Handheld] = []
 

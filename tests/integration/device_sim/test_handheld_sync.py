@@ -1,7 +1,5 @@
 """The handheld against the real application: enrolment, pull, work, push, evidence, statuses."""
 
-from pathlib import Path
-
 from device_sim.camera import camera_for
 from device_sim.handheld.officer import Visit, tasks_of
 from device_sim.handheld.visit import VisitPlan

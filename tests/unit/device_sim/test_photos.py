@@ -37,8 +37,10 @@ def test_exif_states_the_facts() -> None:
     assert details[ExifTags.Base.DateTimeOriginal] == "2016:03:04 09:30:05"
     assert details[ExifTags.Base.OffsetTimeOriginal] == "+08:00"
     assert gps[ExifTags.GPS.GPSMapDatum] == "WGS-84"
-    assert gps[ExifTags.GPS.GPSDateStamp] == "2016:03:04" and gps[ExifTags.GPS.GPSTimeStamp] == (1.0, 30.0, 5.0)
-    assert exif[ExifTags.Base.Make] == "Fieldproof" and exif[ExifTags.Base.Model]
+    assert gps[ExifTags.GPS.GPSDateStamp] == "2016:03:04"
+    assert gps[ExifTags.GPS.GPSTimeStamp] == (1.0, 30.0, 5.0)
+    assert exif[ExifTags.Base.Make] == "Fieldproof"
+    assert exif[ExifTags.Base.Model]
     assert exif[ExifTags.Base.Orientation] in ORIENTATIONS
     degrees, minutes, seconds = (float(part) for part in gps[ExifTags.GPS.GPSLatitude])
     assert degrees + minutes / 60 + seconds / 3600 == pytest.approx(30.5928, abs=3e-6)
@@ -56,7 +58,8 @@ def test_south_west_and_offsets_before_utc() -> None:
 
 def test_captions_in_chinese_do_not_fail() -> None:
     """A caption that the font cannot show is left out, not raised."""
-    assert opened(draw_photo("a", PhotoFacts(datetime(2016, 1, 1, tzinfo=UTC), 30.0, 114.0, "现场")))
+    picture = opened(draw_photo("a", PhotoFacts(datetime(2016, 1, 1, tzinfo=UTC), 30.0, 114.0, "现场")))
+    assert picture.format == "JPEG"
 
 
 def test_a_time_without_zone_is_refused() -> None:

@@ -144,7 +144,8 @@ def test_reasons_become_form_and_category(reason: str, form: str, category: str)
 def test_office_entries_are_left_out_and_counted() -> None:
     """Training hours and reports are no visits, unless they found violations; a business without visits is counted."""
     office = visit("2016-01-01", reason="IN-SERVICE TRAINING-TRAINER")
-    assert not is_visit(office) and not is_visit(visit("2016-01-01", reason="unheard of"))
+    assert not is_visit(office)
+    assert not is_visit(visit("2016-01-01", reason="unheard of"))
     assert is_visit(visit("2016-01-01", "01. A", reason="REPORT REVIEW"))
     mapped = world_of(shop(office))
     assert mapped.inspections == {}
@@ -155,7 +156,8 @@ def test_a_business_that_comes_twice_is_counted() -> None:
     """The same source id again adds nothing."""
     one = shop(visit("2016-01-01"))
     mapped = world_of(one, one)
-    assert len(mapped.inspections) == 1 and mapped.left_out == {"business-twice": 1}
+    assert len(mapped.inspections) == 1
+    assert mapped.left_out == {"business-twice": 1}
 
 
 def test_followups_name_what_they_recheck() -> None:
@@ -194,7 +196,8 @@ def test_more_texts_than_a_checklist_holds_share_a_catch_all() -> None:
     histories = [visit("2016-01-01", *(f"{n}. item" for n in range(k, k + 150))) for k in (0, 150, 300)]
     mapped = world_of(shop(*histories, visit("2016-02-01", "5. item")))
     lines = mapped.checklists[NUMBERED].sub_items
-    assert len(lines) == MAX_SUB_ITEMS and lines[-1].number == CATCH_ALL_NUMBER
+    assert len(lines) == MAX_SUB_ITEMS
+    assert lines[-1].number == CATCH_ALL_NUMBER
     KINDS["checklist"].schema().load(mapped.checklists[NUMBERED].checklist_fields())
     assert "5" in {line.number for line in lines}
     assert sum(answer.number == CATCH_ALL_NUMBER for one in mapped.inspections.values() for answer in one.failures) >= 1
@@ -216,19 +219,23 @@ def test_sectors_are_chinese_labels() -> None:
 def test_choice_spreads_over_businesses_and_brings_rechecks(world: MappedWorld) -> None:
     """A choice has the wanted size, depends on the seed, and a re-check comes after what it re-checks."""
     chosen = world.choose(200, "7")
-    assert len(chosen) == 200 and len({one.key for one in chosen}) == 200
+    assert len(chosen) == 200
+    assert len({one.key for one in chosen}) == 200
     assert chosen == world.choose(200, "7") != world.choose(200, "8")
     assert len({one.entity for one in chosen}) >= 200 / 3
     order = [one.key for one in chosen]
     rechecks = [one for one in chosen if one.recheck_of in order]
-    assert rechecks and all(order.index(str(one.recheck_of)) < order.index(one.key) for one in rechecks)
+    assert rechecks
+    assert all(order.index(str(one.recheck_of)) < order.index(one.key) for one in rechecks)
     assert len(world.choose(10**6, "7")) == len(world.inspections)
 
 
 def test_a_station_is_a_firm_of_its_own() -> None:
     """A telemetry station becomes an entity whose name says station and fiction."""
     entity = map_station("Dongsi", DATA.divisions)
-    assert "Dongsi" in entity.name and "虚构" in entity.name and check_uscc(entity.uscc) is None
+    assert "Dongsi" in entity.name
+    assert "虚构" in entity.name
+    assert check_uscc(entity.uscc) is None
 
 
 def test_verification_answers_every_sub_item() -> None:
@@ -253,4 +260,6 @@ def test_synthetic_codes_are_valid_and_marked() -> None:
     """Generated firm codes pass both checks and carry the fictitious prefix."""
     for n in range(200):
         code = synthetic_uscc(f"key {n}", "420102")
-        assert check_uscc(code) is None and code[8:10] == "FX" and code[2:8] == "420102"
+        assert check_uscc(code) is None
+        assert code[8:10] == "FX"
+        assert code[2:8] == "420102"

@@ -37,7 +37,8 @@ def test_without_a_folder_the_sample_serves() -> None:
     assert len(data.businesses) == 300
     assert sum(len(one.inspections) for one in data.businesses) >= 700
     assert len(readings) == 4 * 600 * len(FACTORS) > 12_000
-    assert "NA" in readings and " " in readings
+    assert "NA" in readings
+    assert " " in readings
     assert len(data.divisions.townships) == 1475
     assert data.skipped.total == 0
     assert data.origins == {"inspections": "sample", "telemetry": "sample", "divisions": "sample", "photos": "drawn"}
@@ -46,7 +47,9 @@ def test_without_a_folder_the_sample_serves() -> None:
 def test_the_sample_names_no_real_firm() -> None:
     """Names, addresses, cities and ids of the sample are synthetic and say so."""
     for one in open_data(None).businesses:
-        assert one.source_id.startswith("SAMPLE") and one.name.startswith("样例") and "虚构" in one.city
+        assert one.source_id.startswith("SAMPLE")
+        assert one.name.startswith("样例")
+        assert "虚构" in one.city
         assert one.address == "" or "虚构" in one.address
 
 
@@ -63,14 +66,16 @@ def test_parts_that_the_folder_lacks_come_from_the_sample(tmp_path: Path) -> Non
     assert [one.source_id for one in data.businesses] == ["A1"]
     assert data.origins["inspections"] == str(tmp_path)
     assert data.origins["telemetry"] == data.origins["divisions"] == "sample"
-    assert len(data.stations) == 4 and data.photos == ()
+    assert len(data.stations) == 4
+    assert data.photos == ()
 
 
 def test_a_folder_without_usable_inspections_falls_back_to_the_sample(tmp_path: Path) -> None:
     """A file of garbage counts as missing, and its lines are counted."""
     write_gzip(tmp_path / "inspections" / "x.jsonl.gz", "garbage\n[]\n")
     data = open_data(tmp_path, latest=LATEST)
-    assert data.origins["inspections"] == "sample" and len(data.businesses) == 300
+    assert data.origins["inspections"] == "sample"
+    assert len(data.businesses) == 300
     assert data.skipped.counts == {"not-json": 1, "not-an-object": 1}
 
 
@@ -100,7 +105,8 @@ def test_odd_businesses_are_counted_and_never_raise(tmp_path: Path) -> None:
         if name not in ("dup", "bad-lists")
     )
     assert (found["dup"].latitude, found["dup"].longitude) == (1.5, 2.5)
-    assert found["text"].name == "? x" and found["text"].address == ""
+    assert found["text"].name == "? x"
+    assert found["text"].address == ""
     assert data.skipped.counts == {
         "business-without-id": 1, "business-twice": 1, "not-json": 2, "inspections-not-a-list": 1,
     }  # fmt: skip
@@ -159,8 +165,10 @@ def test_damaged_and_overlong_files_keep_what_came_before(tmp_path: Path) -> Non
     many = "\n".join(business(id=f"b{n}", name="y" * n) for n in range(3000))
     folder.joinpath("c.jsonl.gz").write_bytes(gzip.compress(many.encode())[:-500])
     data = open_data(tmp_path, latest=LATEST)
-    assert data.businesses[0].source_id == "ok" and len(data.businesses) > 2
-    assert data.skipped.counts["line-too-long"] == 1 and data.skipped.counts["damaged-gzip"] == 2
+    assert data.businesses[0].source_id == "ok"
+    assert len(data.businesses) > 2
+    assert data.skipped.counts["line-too-long"] == 1
+    assert data.skipped.counts["damaged-gzip"] == 2
 
 
 def test_telemetry_columns_may_stand_in_any_order(tmp_path: Path) -> None:
@@ -170,7 +178,8 @@ def test_telemetry_columns_may_stand_in_any_order(tmp_path: Path) -> None:
     data = open_data(tmp_path, latest=LATEST)
     hours = list(data.station_hours(data.telemetry[0]))
     assert [hour.values for hour in hours] == [{"SO2": "12", "PM2.5": "NA"}, {"SO2": "-5", "PM2.5": " "}]
-    assert hours[0].at.isoformat() == "2013-03-01T15:00:00+00:00" and hours[0].station == "Here"
+    assert hours[0].at.isoformat() == "2013-03-01T15:00:00+00:00"
+    assert hours[0].station == "Here"
 
 
 def test_odd_telemetry_rows_are_counted(tmp_path: Path) -> None:
@@ -183,7 +192,8 @@ def test_odd_telemetry_rows_are_counted(tmp_path: Path) -> None:
     hours = [hour for path in data.telemetry for hour in data.station_hours(path)]
     assert [hour.values for hour in hours] == [{"SO2": "7"}]
     assert data.skipped.counts == {"hour-unreadable": 4, "hour-without-values": 1, "no-known-factor": 1, "not-csv": 1}
-    assert data.skipped.rows[0].file == "air_quality_A.csv.gz" and data.skipped.rows[0].line == 2
+    assert data.skipped.rows[0].file == "air_quality_A.csv.gz"
+    assert data.skipped.rows[0].line == 2
 
 
 def test_photos_are_found_anywhere_below_their_folder(tmp_path: Path) -> None:

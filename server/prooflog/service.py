@@ -6,9 +6,10 @@ transaction that locks the log's row. A place is given only once and only by the
 dense under any number of writers, and no writer ever waits for another one because of the log.
 """
 
+import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ from server.prooflog.models import MAX_REF_CHARS, Head, Leaf, Node, PendingLeaf,
 from server.prooflog.nodes import StoredNodes
 from server.runtime import Runtime
 from sync.checkpoints import Checkpoint, Signature, parse_verifier_key
-from sync.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash
+from sync.merkle import MAX_SIZE, Frontier, consistency_proof, inclusion_proof, leaf_hash
 
 T = TypeVar("T")
 KINDS = ("behavior", "journal-head", "evidence")
@@ -55,10 +56,12 @@ def enqueue(session: Session, rt: Runtime, kind: str, ref: str, leaf_bytes: byte
         leaf_bytes: exact bytes to be hashed; commitments and pseudonymous ids only.
 
     Raises:
-        ValueError: an unknown kind, or a reference or leaf past its limit; a fault of the calling code.
+        ValueError: an unknown kind, a reference or leaf past its limit, or bytes that are not UTF-8; a fault of the
+            calling code.
     """
     if kind not in KINDS or not 0 < len(ref) <= MAX_REF_CHARS or len(leaf_bytes) > MAX_LEAF_BYTES:
         raise ValueError(f"no leaf of the proof log: {kind} {ref[:MAX_REF_CHARS]} ({len(leaf_bytes)} bytes)")
+    leaf_bytes.decode("utf-8")  # leaves travel as JSON strings
     session.execute(insert(PendingLeaf), [{"kind": kind, "ref": ref, "data": leaf_bytes, "at": rt.now()}])
 
 
@@ -89,9 +92,10 @@ def sequence_step(session: Session, rt: Runtime) -> int:
     return len(fresh)
 
 
-def pending_count(session: Session) -> int:
-    """Return how many leaves wait for a place."""
-    return session.execute(select(func.count()).select_from(PendingLeaf)).scalar_one()
+def pending_count(session: Session, kind: str | None = None) -> int:
+    """Return how many leaves wait for a place, all of them or those of one kind."""
+    query = select(func.count()).select_from(PendingLeaf)
+    return session.execute(query if kind is None else query.where(PendingLeaf.kind == kind)).scalar_one()
 
 
 def latest_head(session: Session) -> Head | None:
@@ -113,13 +117,26 @@ def checkpoint_of(session: Session, head: Head) -> tuple[Checkpoint, Signature]:
     return checkpoint, Signature(key.name, key.key_id(), head.signature)
 
 
+def head_members(session: Session, head: Head) -> dict[str, Any]:
+    """Return a head as it goes over the wire; see `schemas.proof_log.HeadSchema`."""
+    checkpoint, signature = checkpoint_of(session, head)
+    return {
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": checkpoint.root.hex(),
+        "at_ms": checkpoint.at_ms,
+        "key_id": signature.key_id.hex(),
+        "signature": base64.urlsafe_b64encode(signature.signature).rstrip(b"=").decode(),
+    }
+
+
 def leaf(session: Session, index: int) -> Leaf:
     """Return a leaf.
 
     Raises:
         Problem: `not-found`.
     """
-    found = session.get(Leaf, index)
+    found = session.get(Leaf, index) if index < MAX_SIZE else None
     if found is None:
         raise Problem("not-found", field="index", detail="the log has no leaf with this index")
     return found

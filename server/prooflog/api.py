@@ -1,0 +1,143 @@
+"""The proof log for those who check it: heads, proofs, leaves and the public key."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema, fields, validate
+
+from schemas.proof_log import (
+    MAX_SIZE,
+    ConsistencySchema,
+    HeadListSchema,
+    HeadSchema,
+    InclusionSchema,
+    KeySchema,
+    LeafSchema,
+)
+from server.errors import Problem
+from server.prooflog import service
+from server.prooflog.keys import load_key
+from server.prooflog.models import Head
+from server.web.auth import require
+from server.web.blueprint import Blueprint
+from server.web.paging import DEFAULT_PAGE, MAX_PAGE
+from server.web.transaction import runtime, session, transactional
+
+READERS = ("admin", "operator", "auditor", "central")
+blp = Blueprint("prooflog", __name__, url_prefix="/api/v1/proof-log", description="存证日志 Proof log")
+
+
+def _place(**options: Any) -> fields.Integer:  # noqa: ANN401 - marshmallow's options
+    return fields.Integer(validate=validate.Range(0, MAX_SIZE), **options)
+
+
+class HeadsQuery(Schema):
+    """Heads of more than `after` leaves."""
+
+    after = _place(load_default=0)
+    limit = fields.Integer(load_default=DEFAULT_PAGE, validate=validate.Range(1, MAX_PAGE))
+
+
+class InclusionQuery(Schema):
+    """Which leaf, in the tree of which size."""
+
+    index = _place(required=True)
+    size = _place(required=True)
+
+
+class ConsistencyQuery(Schema):
+    """Which two sizes."""
+
+    first = _place(required=True)
+    second = _place(required=True)
+
+
+@blp.route("/head", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.response(200, HeadSchema)
+def head() -> Mapping[str, Any]:
+    """Return the newest signed head."""
+    return service.head_members(session(), _newest())
+
+
+@blp.route("/heads", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.arguments(HeadsQuery, location="query")
+@blp.response(200, HeadListSchema)
+def heads(query: dict[str, Any]) -> dict[str, Any]:
+    """List signed heads, smallest first."""
+    found = service.heads(session(), query["after"], query["limit"])
+    return {"heads": [service.head_members(session(), row) for row in found]}
+
+
+@blp.route("/checkpoint", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.response(200, content_type="text/plain", description="C2SP tlog-checkpoint, a signed note.")
+def checkpoint() -> Response:
+    """Return the newest signed head as text that others can store and countersign."""
+    body, signature = service.checkpoint_of(session(), _newest())
+    return Response(body.body() + b"\n" + signature.line(), mimetype="text/plain")
+
+
+@blp.route("/inclusion", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.arguments(InclusionQuery, location="query")
+@blp.response(200, InclusionSchema)
+def inclusion(query: dict[str, Any]) -> dict[str, Any]:
+    """Prove that a leaf is in the tree of a size."""
+    proof = service.inclusion(session(), query["index"], query["size"])
+    return {**query, "leaf_hash": proof.leaf_hash.hex(), "path": [step.hex() for step in proof.path]}
+
+
+@blp.route("/consistency", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.arguments(ConsistencyQuery, location="query")
+@blp.response(200, ConsistencySchema)
+def consistency(query: dict[str, Any]) -> dict[str, Any]:
+    """Prove that the tree of one size is a prefix of the tree of another."""
+    path = service.consistency(session(), query["first"], query["second"])
+    return {**query, "path": [step.hex() for step in path]}
+
+
+@blp.route("/leaves/<int:index>", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.response(200, LeafSchema)
+def leaf(index: int) -> dict[str, Any]:
+    """Return a leaf: commitments and pseudonymous ids."""
+    row = service.leaf(session(), index)
+    return {
+        "index": row.index,
+        "kind": row.kind,
+        "ref": row.ref,
+        "leaf_hash": row.hash.hex(),
+        "leaf": row.data.decode(),
+    }
+
+
+@blp.route("/key", methods=["GET"])
+@require(*READERS)
+@blp.response(200, KeySchema)
+def key() -> dict[str, str]:
+    """Return the public key that heads are signed with."""
+    verifier = load_key(runtime().settings).verifier
+    return {
+        "name": verifier.name,
+        "key_id": verifier.key_id().hex(),
+        "public_key": base64.urlsafe_b64encode(verifier.public_key).rstrip(b"=").decode(),
+        "verifier": verifier.encode(),
+    }
+
+
+def _newest() -> Head:
+    newest = service.latest_head(session())
+    if newest is None:
+        raise Problem("not-found", detail="the proof log has no signed head yet")
+    return newest

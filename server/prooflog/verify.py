@@ -1,0 +1,145 @@
+"""Recomputing the whole proof log from its leaves and naming everything that does not fit."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from server.prooflog.keys import load_key, verify_signature
+from server.prooflog.models import Head, Leaf, Node, ProofLog
+from server.prooflog.nodes import StoredNodes
+from server.runtime import Runtime
+from sync.checkpoints import Checkpoint, VerifierKey
+from sync.merkle import Frontier, leaf_hash
+from sync.merkle import Node as Subtree
+
+CHUNK_LEAVES = 2_000
+"""Leaves held in memory at a time."""
+MAX_FINDINGS = 100
+"""Findings named one by one; what follows is left out, and said to be."""
+
+
+class _Enough(Exception):
+    """So much is wrong that naming more would help nobody."""
+
+
+class _Findings(list[str]):
+    """Findings up to the limit."""
+
+    def name(self, finding: str) -> None:
+        """Add one finding."""
+        if len(self) >= MAX_FINDINGS:
+            self.append("and more; the rest is not listed")
+            raise _Enough
+        self.append(finding)
+
+
+def verify_log(session: Session, rt: Runtime) -> tuple[int, list[str]]:
+    """Rebuild the tree from the leaves' bytes and compare every stored hash, node, head and signature.
+
+    Reads the log once, in chunks; run it in a read session, so that a log that grows meanwhile is seen at one moment.
+
+    Returns:
+        How many leaves, nodes and heads were checked, and one sentence for each thing that is wrong.
+    """
+    findings = _Findings()
+    log = session.get(ProofLog, 1)
+    leaf_count, node_count, head_count = (
+        session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Leaf, Node, Head)
+    )
+    checked = leaf_count + node_count + head_count
+    try:
+        if log is None:
+            if checked:
+                findings.name("the log has leaves, nodes or heads, and its own row is missing")
+            return checked, findings
+        if log.size != leaf_count:
+            findings.name(f"the log says that it has {log.size} leaves and has {leaf_count}")
+        newest = session.execute(select(func.max(Head.size))).scalar_one_or_none() or 0
+        if newest != log.size:
+            findings.name(f"the newest head covers {newest} leaves of {log.size}")
+        heads = _Heads(session, log.origin, load_key(rt.settings).verifier, findings)
+        completed = _replay(session, heads, findings)
+        heads.finish()
+        if node_count > completed:
+            findings.name(f"{node_count - completed} stored nodes belong to no complete subtree")
+    except _Enough:
+        pass
+    return checked, findings
+
+
+def _replay(session: Session, heads: "_Heads", findings: _Findings) -> int:
+    """Append all leaves again; returns how many nodes above the leaves the tree has as far as its leaves go."""
+    frontier = Frontier()
+    completed = 0
+    heads.check(frontier)
+    for rows in _chunks(session):
+        made: list[Subtree] = []
+        for row in rows:
+            if row.index != frontier.size:
+                findings.name(f"leaf {frontier.size} is missing; nothing beyond it can be checked")
+                return completed
+            if leaf_hash(row.data) != row.hash:
+                # go on with the stored hash: if the tree confirms it, only the bytes were changed
+                findings.name(f"leaf {row.index} ({row.kind} {row.ref}): its bytes do not have the stored hash")
+            made += frontier.append(row.hash)[1:]
+            heads.check(frontier)
+        completed += len(made)
+        _compare(session, made, findings)
+        session.expunge_all()
+    return completed
+
+
+def _compare(session: Session, made: list[Subtree], findings: _Findings) -> None:
+    stored = StoredNodes(session)
+    stored.load((node.level, node.index) for node in made)
+    for node in made:
+        try:
+            if stored(node.level, node.index) != node.hash:
+                findings.name(f"node {node.index} of level {node.level} is not the hash of the leaves below it")
+        except LookupError:
+            findings.name(f"node {node.index} of level {node.level} is missing")
+
+
+def _chunks(session: Session) -> Iterator[list[Leaf]]:
+    after = -1
+    while True:
+        query = select(Leaf).where(Leaf.index > after).order_by(Leaf.index).limit(CHUNK_LEAVES)
+        rows = list(session.execute(query).scalars())
+        if not rows:
+            return
+        after = rows[-1].index
+        yield rows
+
+
+class _Heads:
+    """The stored heads in order, each checked when the replay reaches its size."""
+
+    def __init__(self, session: Session, origin: str, key: VerifierKey, findings: _Findings) -> None:
+        self._origin = origin
+        self._key = VerifierKey(origin, key.public_key)
+        self._findings = findings
+        query = select(Head.size, Head.root, Head.at_ms, Head.key_id, Head.signature).order_by(Head.size)
+        self._waiting = list(session.execute(query))[::-1]
+        self._last_ms = 0
+
+    def check(self, frontier: Frontier) -> None:
+        """Check the heads of the size that the replay has reached."""
+        while self._waiting and self._waiting[-1].size <= frontier.size:
+            size, root, at_ms, key_id, signature = self._waiting.pop()
+            if root != frontier.root():
+                self._findings.name(f"head {size}: its root is not that of the first {size} leaves")
+            if key_id != self._key.key_id().hex():
+                self._findings.name(f"head {size}: signed with another key ({key_id})")
+            elif not verify_signature(
+                self._key.public_key, signature, Checkpoint(self._origin, size, root, at_ms).body()
+            ):
+                self._findings.name(f"head {size}: its signature does not verify")
+            if at_ms < self._last_ms:
+                self._findings.name(f"head {size}: is dated before the head in front of it")
+            self._last_ms = at_ms
+
+    def finish(self) -> None:
+        """Name the heads that cover leaves which are not there."""
+        for head in reversed(self._waiting):
+            self._findings.name(f"head {head.size}: covers leaves that are not there")

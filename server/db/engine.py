@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, event, literal, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -149,16 +149,16 @@ def insert_ignore(session: Session, table: Table, rows: Sequence[Mapping[str, An
     if not rows:
         return 0
     connection: Connection = session.connection()
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    before = _changes(connection)
-    result = connection.execute(insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
-    after = _changes(connection)
-    return result.rowcount if before is None or after is None else after - before
-
-
-def _changes(connection: Connection) -> int | None:
-    """SQLite's running count of changed rows: `executemany` reports no usable rowcount with ON CONFLICT."""
+    values = [dict(row) for row in rows]
     if connection.dialect.name != "sqlite":
-        return None
+        inserted = postgresql.insert(table).on_conflict_do_nothing().returning(literal(1))
+        return len(connection.execute(inserted, values).all())  # executemany reports no rowcount here either
+    before = _changes(connection)
+    connection.execute(sqlite.insert(table).on_conflict_do_nothing(), values)
+    return _changes(connection) - before
+
+
+def _changes(connection: Connection) -> int:
+    """SQLite's running count of changed rows: `executemany` reports no usable rowcount with ON CONFLICT."""
     count: int = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
     return count

@@ -24,8 +24,23 @@ from server.worker import run_forever, run_once
 EPILOG = "数据位于 FIELDPROOF_HOME（默认 ./var）。Data lives below FIELDPROOF_HOME (default ./var)."
 
 
+OTHERS = {entry.name: entry for entry in entry_points(group="fieldproof.commands")}
+"""Commands of the other programs; each is loaded only when it is called or listed."""
+
+
 class Commands(click.Group):
-    """A group that reports a problem in one line instead of a traceback."""
+    """Own commands and those of the other programs; a problem is reported in one line instead of a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted({*super().list_commands(ctx), *OTHERS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, loading it if it belongs to another program."""
+        if cmd_name in OTHERS:
+            command: click.Command = OTHERS[cmd_name].load()
+            return command
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
@@ -152,6 +167,3 @@ def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...
         table.add_row(*row)
     Console().print(table)
 
-
-for entry in entry_points(group="fieldproof.commands"):
-    main.add_command(entry.load(), entry.name)

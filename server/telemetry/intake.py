@@ -58,7 +58,7 @@ def take_in(session: Session, rt: Runtime, messages: Sequence[Message]) -> Intak
     for sensor_id in sorted(lines):
         steps += release(session, Line(progress[sensor_id], lines[sensor_id]), rt.now())
     skipped = sum(row.skipped for row in progress.values()) - skipped
-    expired = release_expired(session, rt.now())
+    expired, given_up = release_expired(session, rt.now())
     changes = _evaluate(session, sensors, [*steps, *expired], settled)
     counts = Counter(
         messages=len(messages),
@@ -66,7 +66,7 @@ def take_in(session: Session, rt: Runtime, messages: Sequence[Message]) -> Intak
         invalid=settled.invalid,
         dead_lettered=kept,
         duplicate=settled.duplicates + repeated,
-        skipped_messages=skipped,
+        skipped_messages=skipped + given_up,
         episodes=sum(change.opened for change in changes),
     )
     raise_counters(session, counts)

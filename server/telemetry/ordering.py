@@ -84,19 +84,26 @@ def release(session: Session, line: Line, now: datetime) -> list[Step]:
     return steps
 
 
-def release_expired(session: Session, now: datetime) -> list[Step]:
-    """Give up gaps that have stayed open for :data:`GAP_TIMEOUT` and return the steps that are due then."""
+def release_expired(session: Session, now: datetime) -> tuple[list[Step], int]:
+    """Give up gaps that have stayed open for :data:`GAP_TIMEOUT`.
+
+    Returns:
+        The steps that are due then, and how many numbers were given up.
+    """
     expired = session.scalars(select(HeldMessage.sensor_id).where(HeldMessage.held_at < now - GAP_TIMEOUT).distinct())
     steps: list[Step] = []
+    skipped = 0
     for sensor_id in sorted(expired):
         progress = session.get_one(SensorProgress, sensor_id, with_for_update=True)
+        skipped -= progress.skipped
         waiting = _load_held(session, sensor_id)
         stored = set(waiting)
         if waiting:
             _give_up(progress, min(waiting))
             steps += _drain(progress, waiting)
         _keep(session, progress, waiting, stored, now)
-    return steps
+        skipped += progress.skipped
+    return steps, skipped
 
 
 def count_held(session: Session) -> int:

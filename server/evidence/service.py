@@ -193,7 +193,7 @@ def receipt(session: Session, evidence_id: str, device: str) -> dict[str, Any]:
     if status == DECLARED and _finished_upload(session, evidence_id, device) is not None:
         status = WAITING
     answer: dict[str, Any] = {"evidence": evidence.id, "status": status, "receipt": None}
-    if evidence.status == VERIFIED and evidence.verified_at is not None:
+    if evidence.status == VERIFIED and evidence.verified_at is not None and evidence.act_hash:
         answer["receipt"] = {
             "act": evidence.act_hash,
             "sha256": evidence.sha256,
@@ -232,6 +232,7 @@ def _supplement(evidence: Evidence, values: dict[str, Any], device: str, act_has
 
     A caption may change. What is fixed stays as it is, and a different later value becomes a flag.
     """
+    evidence.act_hash = evidence.act_hash or act_hash
     if "caption" in values:
         evidence.caption = values["caption"]
     if evidence.sha256 is None and values.get("sha256") is not None:

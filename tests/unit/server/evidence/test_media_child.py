@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import sys
 import zlib
@@ -196,8 +197,8 @@ def test_hanging_decoder_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A fork that takes too long is killed and its file called undecodable."""
 
     def hang(_path: Path) -> dict[str, Any]:
-        read, _write = media_child.os.pipe()
-        media_child.os.read(read, 1)
+        read, _write = os.pipe()
+        os.read(read, 1)
         raise AssertionError("never reached")
 
     monkeypatch.setattr(media_child, "examine", hang)
@@ -207,7 +208,7 @@ def test_hanging_decoder_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_crashing_decoder_costs_one_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork that dies without an answer is a finding, not a crash of the worker."""
-    monkeypatch.setattr(media_child, "examine", lambda _path: media_child.os._exit(3))
+    monkeypatch.setattr(media_child, "examine", lambda _path: os._exit(3))
     assert "crashed" in examine_limited(tmp_path / "x")["reason"]
 
 

@@ -111,7 +111,7 @@ def test_everything_is_synced_before_put_returns(
     real_fsync, real_link = os.fsync, os.link
 
     def fsync(descriptor: int) -> None:
-        steps.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        steps.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         real_fsync(descriptor)
 
     def link(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """A fleet of simulated handhelds: one thread each, one phase a process, everything that lasts in their folders.
 
 Phases: `enrol` (keys and enrolment requests), `pull` (first sync), `work` (offline), `sync` (push, upload, pull),
-`finish` (lead officers of pairs submit what both have signed, then a last sync). The plan file says who the officers
+`finish` (sync, sign anew what a decision has changed, sync). The plan file says who the officers
 are and which real inspection stands behind which task:
 
     {"devices": [{"name", "officer", "login", "password"}, ...],
@@ -226,10 +226,10 @@ class Fleet:
         handheld.sync()
 
     def finish(self, handheld: Handheld, _index: int) -> None:
-        """Lead officers of pairs submit what both have signed; then everything is synced once more."""
+        """Take in what the office decided, sign anew what changed by it, and sync once more."""
         handheld.sync()
         for visit in self._visits(handheld):
-            handheld.counts["submitted"] += visit.finish()
+            handheld.counts["signed_again"] += visit.sign_again()
         handheld.sync()
 
     def _visits(self, handheld: Handheld) -> list[Visit]:

@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from device_sim.handheld.client import Handheld, Picture
+from device_sim.handheld.forms import Form
 from device_sim.handheld.visit import Role, VisitPlan, other_code
 from device_sim.sample.mapping import MappedAnswer, MappedInspection
 from device_sim.sample.results import CORRECTION_ORDERED, NO_PROBLEM, ON_SITE
 from schemas.kinds.field_work import UNSIGNED_FIELDS
-from sync.signing import covered, signed_digest
+from sync.dots import parse_dot
+from sync.signing import covered, is_stale, signed_digest
 
 RECTIFICATION_DAYS = 15
 """Deadline of an order, counted from the visit."""
@@ -104,20 +106,32 @@ class Visit:
         elif self.plan.contradicts:
             steps.append(self.contradict)
         steps.append(self.sign)
-        if not self.plan.paired:
+        if self.plan.does(self.role, Role.LEAD):
             steps.append(self.submit)
         for step in steps:
             self._once(step)
         return True
 
-    def finish(self) -> bool:
-        """After a sync: the lead officer of a pair submits once the other's signature has arrived."""
-        if self.role is not Role.LEAD or not self.plan.paired or self._is_done("submit"):
+    def sign_again(self) -> bool:
+        """After a sync: sign anew what somebody has changed since, such as a decided conflict; whether that was needed.
+
+        Nothing is signed while a conflict waits for its decision, nor after closing.
+        """
+        form = self._form()
+        undecided = any(reading.conflict for reading in form.readings.values())
+        if form.value("status") != "submitted" or undecided:
             return False
-        signed = {element["officer"] for element in self._form().value("signatures") or ()}
-        if not set(self.task.officers[:2]) <= signed:
+        signers = {officer for _, officer in self._signers()}
+        stale = [
+            (str(entry.dot), element["officer"])
+            for entry in form.state.live("signatures")
+            for element in entry.value
+            if element["officer"] in signers and _is_stale(form, element)
+        ]
+        if not stale:
             return False
-        self._once(self.submit)
+        change = {"add": self._signatures(form), "remove": sorted({dot for dot, _ in stale})}
+        self.handheld.write(form, {"signatures": change})
         return True
 
     # Steps. Each one writes its acts inside one save.
@@ -209,16 +223,7 @@ class Visit:
 
     def sign(self) -> None:
         """Sign what this handheld shows now; on a visit with one handheld both officers sign on it."""
-        pairs = covered(self._form().state, UNSIGNED_FIELDS)
-        dots = sorted({str(dot) for _, dot in pairs})
-        signers = [(self.role, self.handheld.officer)]
-        if not self.plan.paired:
-            signers += [(Role.SECOND, officer) for officer in self.task.officers[1:2]]
-        signatures = [
-            {"officer": officer, "role": role.value, "dots": dots, "digest": signed_digest(pairs)}
-            for role, officer in signers
-        ]
-        self._write({"signatures": {"add": signatures}})
+        self._write({"signatures": {"add": self._signatures(self._form())}})
 
     def submit(self) -> None:
         """Hand the record in and close the task."""
@@ -238,8 +243,22 @@ class Visit:
     def _is_done(self, step: str) -> bool:
         return bool(self.handheld.store.get(f"{self._mark}:done:{step}"))
 
-    def _form(self) -> Any:  # noqa: ANN401 - a Form; its fields are any JSON
+    def _form(self) -> Form:
         return self.handheld.open("inspection", self.task.inspection)
+
+    def _signers(self) -> list[tuple[Role, str]]:
+        signers = [(self.role, self.handheld.officer)]
+        if not self.plan.paired:
+            signers += [(Role.SECOND, officer) for officer in self.task.officers[1:2]]
+        return signers
+
+    def _signatures(self, form: Form) -> list[dict[str, Any]]:
+        pairs = covered(form.state, UNSIGNED_FIELDS)
+        dots, digest = sorted({str(dot) for _, dot in pairs}), signed_digest(pairs)
+        return [
+            {"officer": officer, "role": role.value, "dots": dots, "digest": digest}
+            for role, officer in self._signers()
+        ]
 
     def _write(self, fields: Mapping[str, Any]) -> None:
         self.handheld.write(self._form(), fields)
@@ -266,3 +285,8 @@ class Visit:
         position["lon"] = round(position["lon"] + rng.uniform(-1, 1) * 1e-4, 6)
         shot = Shot(self.inspection.key, number, taken_at.astimezone(UTC), position, f"现场照片 {number + 1}")
         return self.handheld.capture(self.task.inspection, self.camera(shot))
+
+
+def _is_stale(form: Form, signature: Mapping[str, Any]) -> bool:
+    dots = [parse_dot(dot) for dot in signature["dots"]]
+    return is_stale(form.state, dots, signature["digest"], UNSIGNED_FIELDS)

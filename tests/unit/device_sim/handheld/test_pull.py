@@ -1,6 +1,7 @@
 """Pulling: pages and cursors are kept together, whatever happens in between."""
 
 import json
+from functools import partial
 
 import httpx
 import pytest
@@ -34,9 +35,8 @@ def test_a_cut_page_leaves_neither_rows_nor_cursor(handheld: Handheld, platform:
     platform.records = [served("entity", ENTITY, 1, name="x"), served("entity", an_id(101), 2, name="y")]
     whole = ndjson({"epoch": platform.epoch, "cursor": "2", "more": False}, *platform.records).content
     for cut in range(0, len(whole), 29):
-        platform.before = [passed] * (cut == 0) + [
-            lambda _request, cut=cut: httpx.Response(200, content=whole[:cut])  # type: ignore[misc]
-        ] * 12
+        spoiled = partial(httpx.Response, 200, content=whole[:cut])
+        platform.before = [*([passed] if cut == 0 else []), *[lambda _request, make=spoiled: make()] * 12]
         if whole[:cut].endswith(b"\n") and cut:
             continue  # a stream that ends after a line is told from a whole one by HTTP's own framing
         with pytest.raises(Unreachable):

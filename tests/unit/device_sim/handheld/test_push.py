@@ -30,7 +30,7 @@ def write(handheld: Handheld, *texts: str) -> None:
 
 def pusher(handheld: Handheld, acts: int) -> Pusher:
     """The handheld's pusher with small segments."""
-    made = handheld._pusher()  # noqa: SLF001 - segments are made small to see several of them
+    made = handheld._pusher()
     made.segment_acts = acts
     return made
 
@@ -103,13 +103,13 @@ def test_replies_that_do_not_answer_the_segment_are_not_believed(
 ) -> None:
     """Cut, garbled or foreign receipts confirm nothing; the next attempt does."""
     write(handheld, "a", "b")
-    plain = platform._push  # noqa: SLF001 - the stand-in's own answer, spoiled once
+    plain = platform._push
 
     def once(body: bytes) -> httpx.Response:
-        platform._push = plain  # type: ignore[method-assign]  # noqa: SLF001
+        platform._push = plain  # type: ignore[method-assign]
         return httpx.Response(200, content=spoil(plain(body).content))  # type: ignore[operator]
 
-    platform._push = once  # type: ignore[method-assign]  # noqa: SLF001
+    platform._push = once  # type: ignore[method-assign]
     assert handheld.push() == 2
     assert handheld.counts["retries"] == 1
 

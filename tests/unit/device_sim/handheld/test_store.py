@@ -4,7 +4,6 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlite_utils.utils import sqlite3 as engine
 
 from device_sim.handheld.client import Handheld
 from device_sim.handheld.store import FILE_NAME, EvidenceFile, HandheldStore, PendingSegment, ServedRecord
@@ -15,8 +14,7 @@ from tests.unit.device_sim.handheld.conftest import INSPECTION, an_id
 @pytest.fixture
 def store(tmp_path: Path) -> HandheldStore:
     """An empty store."""
-    made = HandheldStore(tmp_path / "store")
-    return made
+    return HandheldStore(tmp_path / "store")
 
 
 def test_the_database_is_durable(store: HandheldStore) -> None:
@@ -30,17 +28,22 @@ def test_acts_cannot_be_rewritten_or_removed(handheld: Handheld) -> None:
     """The database itself refuses changes of an act's bytes."""
     handheld.write(handheld.open("inspection", INSPECTION), {"scene": "first"})
     for statement in ("UPDATE acts SET header = x'00'", "UPDATE acts SET seq = 9", "DELETE FROM acts"):
-        with pytest.raises(engine.IntegrityError, match="acts are never"):
+        with pytest.raises(Exception, match="acts are never"):
             handheld.store.db.execute(statement)
 
 
 def test_a_failed_save_leaves_nothing(store: HandheldStore) -> None:
     """What stands inside one save is kept together or not at all, nested saves included."""
-    with pytest.raises(RuntimeError), store.saving():
-        store.put("a", "1")
+
+    def fail() -> None:
         with store.saving():
-            store.put("b", "2")
-        raise RuntimeError
+            store.put("a", "1")
+            with store.saving():
+                store.put("b", "2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert (store.get("a"), store.get("b")) == ("", "")
 
 

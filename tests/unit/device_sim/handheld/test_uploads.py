@@ -109,14 +109,14 @@ def test_an_upload_the_platform_has_forgotten_begins_anew(handheld: Handheld, pl
 def test_uploads_that_vanish_at_once_are_given_up(handheld: Handheld, platform: FakePlatform) -> None:
     """Creating again has a limit, and the file stays pending."""
     capture(handheld)
-    answer = platform._tus  # noqa: SLF001 - the stand-in forgets each upload at once
+    answer = platform._tus
 
     def forgetful(request: httpx.Request, body: bytes) -> httpx.Response:
         made = answer(request, body)
         platform.uploads.clear()
         return made
 
-    platform._tus = forgetful  # type: ignore[method-assign]  # noqa: SLF001
+    platform._tus = forgetful  # type: ignore[method-assign]
     with pytest.raises(Refused, match="vanish"):
         uploader(handheld).upload()
     assert len(handheld.store.evidence(uploaded=False)) == 1

@@ -15,7 +15,7 @@ from server.pages.outline import load_outline, prefecture_code
 Words = Mapping[str, object]
 
 STAGES: Words = {
-    "readings": _l("Sensor readings"),
+    "readings": _l("Readings"),
     "leads": _l("Leads"),
     "tasks": _l("Tasks"),
     "inspections": _l("Inspections"),

@@ -13,6 +13,7 @@ import click
 from device_sim.fleet import PHASES, Fleet, PlanFault, read_plan
 from device_sim.proxy import FaultProxy, Planner, run_proxy
 from device_sim.sample.sources import DataFolderMissing
+from device_sim.sensors.cli import sensors
 
 
 @click.group()
@@ -91,3 +92,6 @@ def fleet(*, phase: str, plan: Path, home: Path, url: str, devices: int, seed: s
 def _print_line(members: dict[str, Any]) -> None:
     click.echo(json.dumps(members, ensure_ascii=False))
     sys.stdout.flush()
+
+
+device.add_command(sensors)

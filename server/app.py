@@ -1,6 +1,5 @@
 """The only wiring: which blueprints, which principals, which limits. Only entry points and tests import it."""
 
-import importlib
 from importlib.metadata import version
 from typing import Any
 
@@ -8,9 +7,21 @@ from flask import Flask, Response
 from flask.json.provider import DefaultJSONProvider
 from flask_smorest import Api
 
+from server.accounts import api as accounts_api
 from server.accounts import service as accounts
+from server.analytics import api as analytics_api
+from server.behaviors import api as behaviors_api
+from server.devices import api as devices_api
 from server.devices import service as devices
+from server.evidence import api as evidence_api
+from server.exchange import api as exchange_api
+from server.fieldsync import api as fieldsync_api
+from server.inspections import api as inspections_api
+from server.leads import api as leads_api
+from server.pages import api as pages
+from server.prooflog import api as prooflog_api
 from server.runtime import Runtime
+from server.telemetry import api as telemetry_api
 from server.web import docs, health, problems
 from server.web.body import parse_json
 
@@ -18,9 +29,19 @@ MAX_BODY_BYTES = 1024 * 1024
 """Largest request body, unless a route raises its own limit (push, evidence upload)."""
 MAX_FORM_PARTS = 100
 DOMAINS = (
-    "accounts", "devices", "fieldsync", "inspections", "evidence", "telemetry", "leads", "behaviors", "prooflog",
-    "exchange",
-)  # fmt: skip
+    accounts_api,
+    devices_api,
+    fieldsync_api,
+    inspections_api,
+    evidence_api,
+    telemetry_api,
+    leads_api,
+    behaviors_api,
+    prooflog_api,
+    exchange_api,
+    analytics_api,
+)
+"""The API modules; each has a blueprint `blp`."""
 
 
 class StrictJson(DefaultJSONProvider):
@@ -53,19 +74,11 @@ def create_app(rt: Runtime) -> Flask:
     api = Api(app, spec_kwargs={"info": {"description": "可证明的监管后端 · The provable supervision backend"}})
     app.extensions["fieldproof.api"] = api
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
-    for name in DOMAINS:
-        try:
-            module = importlib.import_module(f"server.{name}.api")
-        except ModuleNotFoundError:
-            continue
+    for module in DOMAINS:
         api.register_blueprint(module.blp)
     app.register_blueprint(health.blp)
     app.register_blueprint(docs.blp)
-    try:
-        pages = importlib.import_module("server.pages.api")
-        pages.register(app) if hasattr(pages, "register") else app.register_blueprint(pages.blp)
-    except ModuleNotFoundError:
-        pass
+    app.register_blueprint(pages.blp)
     problems.register(app)
     app.after_request(_harden)
     return app

@@ -27,7 +27,7 @@ from server.records.batch import Incoming, RecordBatch
 from server.records.models import Conflict
 from server.runtime import Runtime
 from server.telemetry.intake import raise_counters
-from sync.acts import PUT, Header, encode_act, encode_fields
+from sync.acts import DELETE, PUT, Header, encode_act, encode_fields
 from sync.dots import Dot
 from sync.registers import Change
 
@@ -110,18 +110,28 @@ def make_device(rt: Runtime, number: int, officer: str, status: str = "active") 
 
 
 def device_act(
-    session: Session, rt: Runtime, inspection: str, fields: dict[str, object], *, dot: Dot, officer: str, device: str
+    session: Session,
+    rt: Runtime,
+    inspection: str,
+    fields: dict[str, object],
+    *,
+    dot: Dot,
+    officer: str,
+    device: str,
+    seen: frozenset[Dot] = frozenset(),
+    delete: bool = False,
 ) -> None:
-    """Merge an act on an inspection as if it had been pushed by a device that had seen nothing yet."""
+    """Merge an act on an inspection as if a device had pushed it; by default it had seen nothing yet."""
     now_ms = to_ms(rt.now())
     header = Header(
-        journal=dot.journal, seq=dot.seq, prev="", kind="inspection", record=inspection, op=PUT, seen=frozenset(),
+        journal=dot.journal, seq=dot.seq, prev="", kind="inspection", record=inspection,
+        op=DELETE if delete else PUT, seen=seen,
         schema=1, wall_ms=now_ms, mono_ms=0, boot=dot.journal, officer=officer, body="", personal=None,
     )  # fmt: skip
     parts = encode_act(header, encode_fields("A" * 22, fields))
     batch = RecordBatch(session, rt)
     batch.load([("inspection", inspection)])
-    change = Change(dot, frozenset(), now_ms, fields)
+    change = Change(dot, seen, now_ms, fields, delete)
     batch.apply(Incoming("inspection", inspection, change, officer, device, parts))
     session.flush()
     batch.take_positions()

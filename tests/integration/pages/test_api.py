@@ -13,10 +13,13 @@ from werkzeug.test import TestResponse
 from server.accounts.service import issue_code
 from server.pages import conflicts
 from server.pages.display import STATIC
-from server.records.models import Conflict
+from server.records.lines import decode_state
+from server.records.models import Conflict, SyncedRecord
 from server.runtime import Runtime
 from server.web.auth import COOKIE, csrf_token, issue_token, read_token
-from tests.e2e.pages_world import PASSWORD, World, build_world, make_account
+from sync.dots import Dot
+from sync.registers import DELETED
+from tests.e2e.pages_world import PASSWORD, World, build_world, device_act, make_account
 
 Browser = Callable[[str], FlaskClient]
 PRIVATE = ["/", "/overview/live", "/conflicts", "/conflicts/0192f3c1-7a11-7c00-8a00-3fd1c2aa91be"]
@@ -314,10 +317,49 @@ def test_a_dissolved_conflict_says_so(browser: Browser, rt: Runtime, world: Worl
     assert world.conflict in client.get("/conflicts?state=dissolved").text
 
 
-def test_long_lists_are_cut(browser: Browser, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list says so when it does not show everything."""
-    monkeypatch.setattr(conflicts, "LIST_LIMIT", 0)
-    assert "仅显示前 0 条" not in browser(world.operator).get("/conflicts?state=decided").text
+def delete_unseen(rt: Runtime, world: World) -> str:
+    """Delete an inspection on one handheld while the other edits it; return the conflict that this makes."""
+    inspection, first, second = world.inspections[1], Dot(world.journals[0], 2), Dot(world.journals[1], 2)
+    people = [
+        {"officer": officer, "device": device} for officer, device in zip(world.officers, world.devices, strict=True)
+    ]
+    with rt.db.write() as session:
+        device_act(session, rt, inspection, {"scene": "现场照常营业"}, dot=first, officer=writer, device=first_device)
+        record = session.get_one(SyncedRecord, ("inspection", inspection))
+        seen = decode_state(record.line).live_dots() - {first}
+        device_act(
+            session, rt, inspection, {}, dot=second, officer=deleter, device=second_device, seen=seen, delete=True
+        )
+        return session.query(Conflict.id).filter_by(record=inspection, field=DELETED).scalar() or ""
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_deletion_stands_or_falls(browser: Browser, rt: Runtime, world: World, *, keep: bool) -> None:
+    """Where one side deleted what the other still wrote, a person says whether the record stays; no value is asked."""
+    conflict = delete_unseen(rt, world)
+    client = browser(world.operator)
+    assert conflict in client.get("/conflicts").text
+    text = client.get(f"/conflicts/{conflict}").text
+    for words in ("记录被删除", "记录保留", "手持终端-09"):
+        assert words in text
+    assert 'value="other"' not in text
+    sides = re.findall(r'name="sides" value="([^"]+)"', text)
+    deletion = f"{world.journals[1]}:2"
+    choice = next(dot for dot in sides if dot != deletion) if keep else deletion
+    form = decision(rt, client, world, sides=sides, choice=choice)
+    assert client.post(f"/conflicts/{conflict}", data=form).status_code == 303
+    assert "已裁定" in client.get(f"/conflicts/{conflict}").text
+    with rt.db.read() as session:
+        assert session.get_one(SyncedRecord, ("inspection", world.inspections[1])).deleted is not keep
+
+
+def test_long_lists_are_cut(browser: Browser, rt: Runtime, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list says so when it does not show everything, and says nothing when it does."""
+    monkeypatch.setattr(conflicts, "LIST_LIMIT", 1)
+    client = browser(world.operator)
+    assert "仅显示前" not in client.get("/conflicts").text
+    assert delete_unseen(rt, world)
+    assert "仅显示前 1 条" in client.get("/conflicts").text
 
 
 @pytest.mark.parametrize("path", ["/conflicts/none", "/conflicts?state=weird"])

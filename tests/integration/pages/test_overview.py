@@ -188,3 +188,13 @@ def test_queries_do_not_grow_with_the_data(rt: Runtime, world: World) -> None:
 def test_the_rule_in_a_leads_title(title: str, rule: str) -> None:
     """The list names the rule; the sensor behind it is left out."""
     assert rule_of(title) == rule
+
+
+def test_before_anything_happened(rt: Runtime) -> None:
+    """An empty platform has an overview too: zeros, no head, and every prefecture with nothing in it."""
+    with rt.db.read() as session:
+        view = load_overview(session, rt, Principal("x", "admin", "", ""))
+    assert {count.value for count in view.counts} == {0}
+    assert view.tree_head is None
+    assert (view.behaviors, view.conflicts, view.devices, view.leads) == ((), (), (), ())
+    assert {(row.entities, row.leads) for row in view.map.prefectures} == {(0, 0)}

@@ -44,7 +44,7 @@ class BlobStore(Protocol):
 
 
 class DirectoryStore:
-    """Blobs as files: `<root>/ab/cd/<sha256>`, on one file system with the uploads."""
+    """Blobs as files: `<root>/ab/<sha256>`, on one file system with the uploads."""
 
     def __init__(self, root: Path) -> None:
         """Use a folder; it is made at the first blob."""
@@ -58,7 +58,7 @@ class DirectoryStore:
         """
         if not NAME.fullmatch(sha256):
             raise ValueError("a blob is named by 64 lower-case hex digits")
-        return self._root / sha256[:2] / sha256[2:4] / sha256
+        return self._root / sha256[:2] / sha256
 
     def put(self, source: Path, sha256: str) -> bool:
         """See :meth:`BlobStore.put`: sync the bytes, link them under their name, sync the folder."""

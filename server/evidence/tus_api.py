@@ -138,9 +138,7 @@ def _receive(upload: Upload, offset_bytes: int) -> Upload:
     declared_bytes = request.content_length
     if declared_bytes is not None and offset_bytes + declared_bytes > upload.length_bytes:
         raise Problem("too-large", detail="more bytes than the upload's length", limit=upload.length_bytes)
-    upload = receive(
-        rt, upload.id, upload.device, offset_bytes=offset_bytes, body=_body(declared_bytes), checksum=checksum
-    )
+    upload = receive(rt, upload, offset_bytes=offset_bytes, body=_body(declared_bytes), checksum=checksum)
     if upload.state == RECEIVED:
         try:
             settle_upload(rt, upload.id)

@@ -28,7 +28,7 @@ READ_BYTES = 16 * 1024
 """Bytes asked of the HTTP server at a time; a connection that is reset loses at most one such piece."""
 BLOCK_BYTES = 256 * 1024
 """Bytes held in memory by one request before they are written."""
-CHECKPOINT_BYTES = 4 * 1024 * 1024
+CHECKPOINT_BYTES = 8 * 1024 * 1024
 """Bytes after which a running request syncs and counts: the most that a crash makes a device send again."""
 FREE_RESERVE_BYTES = 64 * 1024 * 1024
 """Space that uploads leave free, so that the database can still commit."""
@@ -103,9 +103,16 @@ def read_upload(rt: Runtime, upload_id: str, device: str) -> Upload:
 
 
 def receive(
-    rt: Runtime, upload_id: str, device: str, *, offset_bytes: int, body: ReadBody, checksum: Checksum | None = None
+    rt: Runtime, known: Upload, *, offset_bytes: int, body: ReadBody, checksum: Checksum | None = None
 ) -> Upload:
     """Take bytes in from `offset_bytes` on; what came before a cut counts, unless a checksum was promised for it.
+
+    Args:
+        rt: the runtime.
+        known: the upload as the database knows it; nothing else gets a file.
+        offset_bytes: where the client wants to go on.
+        body: reads the bytes.
+        checksum: what the client promises for them.
 
     Returns:
         The upload with its new offset; its state is `received` when it is complete.
@@ -117,9 +124,8 @@ def receive(
     """
     parts = Parts(rt.settings.evidence_dir)
     writer = rt.random_bytes(16).hex()
-    read_upload(rt, upload_id, device)  # nothing touches the disk for an id that the database does not know
-    with parts.hold(upload_id) as held:
-        upload = read_upload(rt, upload_id, device)
+    with parts.hold(known.id) as held:
+        upload = read_upload(rt, known.id, known.device)
         if upload.offset_bytes != offset_bytes:
             raise _offset_mismatch(upload)
         if upload.state in FINISHED and offset_bytes == upload.length_bytes:

@@ -7,10 +7,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from server.devices.models import Device
+from server.evidence.service import declare
 from server.officers.models import Officer
 from server.runtime import Runtime
 from server.web.auth import issue_token
-from tests.integration.evidence.sending import Headers, Tus
+from tests.integration.evidence.sending import ACT, EVIDENCE, PHOTO, Declare, Headers, Tus, fields_of
 
 
 @pytest.fixture
@@ -43,3 +44,17 @@ def device_headers(rt: Runtime) -> Callable[[str], Headers]:
 def tus(client: FlaskClient, device_headers: Callable[[str], Headers]) -> Tus:
     """The tus client of device d1."""
     return Tus(client, device_headers("d1"))
+
+
+@pytest.fixture
+def declared(rt: Runtime) -> Declare:
+    """Declare evidence as fieldsync does, in a transaction of its own."""
+
+    def run(data: bytes = PHOTO, record: str = EVIDENCE, device: str = "d1", act: str = ACT, **more: object) -> None:
+        with rt.db.write() as session:
+            declare(
+                session, rt, record, fields_of(data, **more), device=device, act_hash=act, region="420106",
+                department="330",
+            )  # fmt: skip
+
+    return run

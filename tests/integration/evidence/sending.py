@@ -2,20 +2,25 @@
 
 import base64
 import hashlib
+import io
 from collections.abc import Callable
 from typing import Any
 
 from flask.testing import FlaskClient
+from PIL import Image
 from werkzeug.test import TestResponse
 
 from server.evidence.hashing import new_sm3
 
-UPLOADS = "/api/v1/evidence/uploads"
+URL = "/api/v1/evidence"
+UPLOADS = f"{URL}/uploads"
+ACT = "ac" * 32
 EVIDENCE = "0190a0b0-0000-7000-8000-000000000001"
 INSPECTION = "0190a0b0-0000-7000-8000-0000000000aa"
 OFFSET_TYPE = {"Content-Type": "application/offset+octet-stream"}
 Headers = dict[str, str]
 MakeHeaders = Callable[..., Headers]
+Declare = Callable[..., None]
 
 
 def metadata(evidence: str = EVIDENCE, **more: str) -> str:
@@ -89,3 +94,17 @@ def fields_of(data: bytes, **more: object) -> dict[str, Any]:
         "position": {"lat": 30.5928, "lon": 114.3055, "datum": "WGS-84"},
         "file_name": "现场.jpg",
     } | more
+
+
+def photo(color: str = "red", at: str = "2026:03:01 10:00:00") -> bytes:
+    """A small JPEG with EXIF that agrees with `fields_of`."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: at, 0x9011: "+08:00"})
+    exif.get_ifd(0x8825).update({1: "N", 2: (30.0, 35.0, 34.08), 3: "E", 4: (114.0, 18.0, 19.8)})
+    out = io.BytesIO()
+    Image.new("RGB", (32, 24), color).save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+PHOTO = photo()
+SHA256 = hashlib.sha256(PHOTO).hexdigest()

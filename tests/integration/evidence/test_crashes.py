@@ -119,7 +119,10 @@ def http(live: LiveServer, home_rt: Runtime) -> Iterator[httpx.Client]:
         "Authorization": f"Bearer {issue_token(home_rt, 'device', 'd1', 3600).text}",
         "Tus-Resumable": "1.0.0",
     }
-    with httpx.Client(base_url=f"http://127.0.0.1:{live.port}", headers=headers, timeout=REQUEST_S) as client:
+    limits = httpx.Limits(max_keepalive_connections=0)  # a kept connection would belong to a server killed since
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{live.port}", headers=headers, timeout=REQUEST_S, limits=limits
+    ) as client:
         yield client
 
 

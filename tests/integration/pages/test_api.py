@@ -320,9 +320,7 @@ def test_a_dissolved_conflict_says_so(browser: Browser, rt: Runtime, world: Worl
 def delete_unseen(rt: Runtime, world: World) -> str:
     """Delete an inspection on one handheld while the other edits it; return the conflict that this makes."""
     inspection, first, second = world.inspections[1], Dot(world.journals[0], 2), Dot(world.journals[1], 2)
-    people = [
-        {"officer": officer, "device": device} for officer, device in zip(world.officers, world.devices, strict=True)
-    ]
+    (writer, deleter), (first_device, second_device) = world.officers, world.devices
     with rt.db.write() as session:
         device_act(session, rt, inspection, {"scene": "现场照常营业"}, dot=first, officer=writer, device=first_device)
         record = session.get_one(SyncedRecord, ("inspection", inspection))

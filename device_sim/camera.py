@@ -11,7 +11,7 @@ from device_sim.handheld.officer import Camera, Shot
 from device_sim.photos import MEDIA_TYPE, PhotoFacts, draw_photo
 from device_sim.sample.telemetry import BEIJING_TIME
 
-REAL_SHARE = 0.5
+REAL_SHARE = 0.35
 """Share of photos taken from the folder, when there is one; the others are drawn with time and place that fit."""
 
 _MEDIA_TYPES = {

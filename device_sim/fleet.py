@@ -123,6 +123,7 @@ class Fleet:
             _ = self.world, self.camera  # read once, before the threads start
         started_s = time.monotonic()
         work = _PHASES[phase]
+        _ = self._gate  # made before the threads start
         errors: list[str] = []
         with ThreadPoolExecutor(self.devices, thread_name_prefix="handheld") as pool:
             running: set[Future[None]] = {pool.submit(self._one, index, work) for index in range(self.devices)}
@@ -143,13 +144,19 @@ class Fleet:
                 self._counts.append(handheld.counts)
             try:
                 work(self, handheld, index)
+            except BaseException:
+                self._gate.abort()
+                raise
             finally:
                 handheld.close()
 
     def _client(self) -> httpx.Client:
         if self.make_client is not None:
             return self.make_client()
-        return httpx.Client(base_url=self.url or "http://127.0.0.1:9", timeout=REQUEST_TIMEOUT_S, trust_env=False)
+        # Each request has a connection of its own: links in the field do not last, and every one may be spoiled.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        url = self.url or "http://127.0.0.1:9"
+        return httpx.Client(base_url=url, timeout=REQUEST_TIMEOUT_S, trust_env=False, limits=limits)
 
     def _folder(self, index: int) -> Path:
         return self.home / f"handheld-{index:03d}"
@@ -162,9 +169,10 @@ class Fleet:
         return {name: total[name] for name in sorted(total)}
 
     def stored_totals(self) -> dict[str, Any]:
-        """What all handhelds have in their stores: acts by status, evidence, chains that do not hold."""
+        """What all handhelds have in their stores: acts by status, evidence, journal heads, chains that do not hold."""
         acts: Counter[str] = Counter()
         evidence: Counter[str] = Counter()
+        journals: dict[str, dict[str, Any]] = {}
         device_ids, breaks = [], 0
         for index in range(self.devices):
             handheld = Handheld(self._folder(index), self._offline)
@@ -173,6 +181,9 @@ class Fleet:
                 evidence["captured"] += len(handheld.store.evidence())
                 evidence["uploaded"] += len(handheld.store.evidence(uploaded=True))
                 breaks += len(handheld.verify())
+                for journal in handheld.store.journals():
+                    seq, head = handheld.store.head(journal)
+                    journals[journal] = {"seq": seq, "hash": head}
                 device_ids.append(handheld.device)
             finally:
                 handheld.close()
@@ -184,7 +195,13 @@ class Fleet:
             "acts": {"written": written, "pushed": written - pending, "pending": pending, **by_status},
             "evidence": {"captured": evidence["captured"], "uploaded": evidence["uploaded"]},
             "chain_breaks": breaks,
+            "journals": journals,
         }
+
+    @cached_property
+    def _gate(self) -> threading.Barrier:
+        """Where all handhelds of a phase meet; a handheld that fails breaks it for all."""
+        return threading.Barrier(self.devices)
 
     @cached_property
     def _offline(self) -> httpx.Client:
@@ -226,10 +243,15 @@ class Fleet:
         handheld.sync()
 
     def finish(self, handheld: Handheld, _index: int) -> None:
-        """Take in what the office decided, sign anew what changed by it, and sync once more."""
+        """Take in what the office decided, sign anew what changed by it, and sync once more.
+
+        The handhelds wait for one another in between: who saw whose signature must not depend on timing.
+        """
         handheld.sync()
+        self._gate.wait()
         for visit in self._visits(handheld):
             handheld.counts["signed_again"] += visit.sign_again()
+        self._gate.wait()
         handheld.sync()
 
     def _visits(self, handheld: Handheld) -> list[Visit]:

@@ -36,9 +36,10 @@ class Uploader:
 
     def _upload_file(self, evidence: EvidenceFile) -> None:
         for _ in range(MAX_CREATIONS):
-            current = evidence if evidence.upload else self._create(evidence)
+            untouched = not evidence.upload
+            current = self._create(evidence) if untouched else evidence
             try:
-                self.link.attempt(lambda file=current: self._continue(file))  # type: ignore[misc]
+                self._send_all(current, untouched=untouched)
             except Refused as error:
                 if error.status not in _GONE:
                     raise
@@ -62,11 +63,21 @@ class Uploader:
         self.store.keep_evidence(created)
         return created
 
-    def _continue(self, evidence: EvidenceFile) -> None:
-        """One attempt at sending all that is missing, beginning where the server says."""
-        offset = self._offset(self.link.request("HEAD", evidence.upload, headers=_TUS))
-        if offset:
-            self.link.counts["uploads_resumed"] += 1
+    def _send_all(self, evidence: EvidenceFile, *, untouched: bool) -> None:
+        """Send all that is missing; after any fault it begins where the server says that it stands."""
+        first = untouched
+
+        def attempt() -> None:
+            nonlocal first
+            ask, first = not first, False
+            offset = self._offset(self.link.request("HEAD", evidence.upload, headers=_TUS)) if ask else 0
+            if offset:
+                self.link.counts["uploads_resumed"] += 1
+            self._send_from(evidence, offset)
+
+        self.link.attempt(attempt)
+
+    def _send_from(self, evidence: EvidenceFile, offset: int) -> None:
         with (self.store.evidence_folder / evidence.file_name).open("rb") as stream:
             while offset < evidence.size_bytes:
                 stream.seek(offset)

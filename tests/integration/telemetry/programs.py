@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from sqlalchemy.orm import Session
+
 from device_sim.broker import HOST, Broker
 from device_sim.sensors.check import Balance, balance
 from device_sim.sensors.replay import Published
@@ -78,16 +80,21 @@ class IngesterProcess:
 def register(rt: Runtime, *sensors: str) -> None:
     """Register sensors with all six factors, and the built-in rules."""
     with rt.db.write() as session:
-        service.seed_builtin_rules(session, rt)
-        for number, sensor in enumerate(sensors):
-            channels: dict[str, dict[str, float]] = {factor: {} for factor in FACTORS}
-            service.register_sensor(
-                session, rt,
-                service.SensorDraft(
-                    id=sensor, name=f"样例监测点{number}", entity_id=f"entity-{number}", region="420106",
-                    department="env", lat=30.5, lon=114.3, channels=channels,
-                ),
-            )  # fmt: skip
+        register_in(session, rt, *sensors)
+
+
+def register_in(session: Session, rt: Runtime, *sensors: str) -> None:
+    """The same, in a transaction that is open already."""
+    service.seed_builtin_rules(session, rt)
+    channels: dict[str, dict[str, float]] = {factor: {} for factor in FACTORS}
+    for number, sensor in enumerate(sensors):
+        service.register_sensor(
+            session, rt,
+            service.SensorDraft(
+                id=sensor, name=f"样例监测点{number}", entity_id=f"entity-{number}", region="420106", department="env",
+                lat=30.5, lon=114.3, channels=channels,
+            ),
+        )  # fmt: skip
 
 
 def served_readings(rt: Runtime, sensor: str) -> Iterator[dict[str, Any]]:

@@ -13,13 +13,14 @@ from werkzeug.test import TestResponse
 from server.accounts.service import issue_code
 from server.pages import conflicts
 from server.pages.display import STATIC
-from server.records.lines import decode_state
+from server.records.lines import Placement, decode_state
 from server.records.models import Conflict, SyncedRecord
+from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
 from server.web.auth import COOKIE, csrf_token, issue_token, read_token
 from sync.dots import Dot
 from sync.registers import DELETED
-from tests.e2e.pages_world import PASSWORD, World, build_world, device_act, make_account
+from tests.e2e.pages_world import DEPARTMENT, PASSWORD, World, build_world, device_act, make_account
 
 Browser = Callable[[str], FlaskClient]
 PRIVATE = ["/", "/overview/live", "/conflicts", "/conflicts/0192f3c1-7a11-7c00-8a00-3fd1c2aa91be"]
@@ -349,6 +350,29 @@ def test_a_deletion_stands_or_falls(browser: Browser, rt: Runtime, world: World,
     assert "已裁定" in client.get(f"/conflicts/{conflict}").text
     with rt.db.read() as session:
         assert session.get_one(SyncedRecord, ("inspection", world.inspections[1])).deleted is not keep
+
+
+def test_a_conflict_in_an_answer_names_the_entity(browser: Browser, rt: Runtime, world: World) -> None:
+    """A checklist answer belongs to an inspection, and is told under its entity's name; office acts name the office."""
+    answer, inspection = rt.new_id(), world.inspections[2]
+    place = Placement("420602", DEPARTMENT, parent=inspection)
+    fields = {"inspection": inspection, "number": "1", "outcome": "pass"}
+    with rt.db.write() as session:
+        office_write_many(session, rt, [OfficeChange("answer", answer, fields, world.operator, place)])
+        unseen = OfficeChange("answer", answer, {"outcome": "fail"}, world.operator, seen=frozenset())
+        office_write_many(session, rt, [unseen])
+        conflict = session.query(Conflict.id).filter_by(record=answer).scalar()
+    client = browser(world.operator)
+    text = client.get(f"/conflicts/{conflict}").text
+    for words in ("示例食品厂2", "检查项结果", "合格", "不合格", "后台", "样例operator"):
+        assert words in text
+    assert "示例食品厂2" in client.get("/conflicts").text
+
+
+def test_a_decision_of_what_is_not_there(browser: Browser, rt: Runtime, world: World) -> None:
+    """A conflict outside one's scope cannot be decided either: it does not exist for one."""
+    client = browser(world.operator)
+    assert client.post(f"/conflicts/{rt.new_id()}", data=decision(rt, client, world)).status_code == 404
 
 
 def test_long_lists_are_cut(browser: Browser, rt: Runtime, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def summary(figures: Mapping[str, Any]) -> Group:
     table = Table(box=None, pad_edge=False, header_style="bold cyan")
     table.add_column("步骤 Step")
     table.add_column("进 In", justify="right")
-    table.add_column("出 Out")
+    table.add_column("出 Out", overflow="fold")
     table.add_column("差异 Difference", justify="right")
     for row in _rows(figures):
         table.add_row(*row)
@@ -146,30 +146,30 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     yield (
         "证据 evidence",
         f"{evidence['captured']:,}",
-        f"{evidence['verified']:,} 已核验 verified · {evidence['rejected']:,} 拒绝 rejected",
+        _parts((evidence["verified"], "已核验 verified"), (evidence["rejected"], "拒绝 rejected")),
         f"{evidence['lost']}",
     )
     conflicts, inspections = figures["conflicts"], figures["inspections"]
     yield (
         "冲突 conflicts",
         f"{conflicts['opened']:,}",
-        f"{conflicts['decided']:,} 已裁决 decided · {conflicts['open']:,} 待裁决 waiting for a person",
+        _parts((conflicts["decided"], "已裁决 decided"), (conflicts["open"], "待裁决 waiting for a person")),
         "0",
     )
     yield (
         "检查 inspections",
         f"{inspections['total']:,}",
-        f"{inspections['closed']:,} 监管行为 behaviors · {inspections['left_in_conflict']:,} 待裁决 in conflict",
+        _parts((inspections["closed"], "监管行为 behaviors"), (inspections["left_in_conflict"], "待裁决 in conflict")),
         f"{inspections['total'] - inspections['closed'] - inspections['left_in_conflict']}",
     )
     central = figures["central"]
     yield (
         "国家平台 central",
         f"{figures['behaviors']:,}",
-        f"{central['pulled']:,} 汇聚 pulled · {central['proofs_verified']:,} 证明 proofs verified",
+        _parts((central["pulled"], "汇聚 pulled"), (central["proofs_verified"], "证明已验 proofs verified")),
         f"{central['missed'] + central['duplicated']}",
     )
 
 
 def _parts(*counts: tuple[int, str]) -> str:
-    return " · ".join(f"{count:,} {label}" for count, label in counts)
+    return "\n".join(f"{count:,} {label}" for count, label in counts)

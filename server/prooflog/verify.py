@@ -61,15 +61,15 @@ def verify_log(session: Session, rt: Runtime) -> tuple[int, list[str]]:
         heads = _Heads(session, log.origin, load_key(rt.settings).verifier, findings)
         completed = _replay(session, heads, findings)
         heads.finish()
-        if node_count > completed:
+        if completed is not None and node_count > completed:
             findings.name(f"{node_count - completed} stored nodes belong to no complete subtree")
     except _Enough:
         pass
     return checked, findings
 
 
-def _replay(session: Session, heads: "_Heads", findings: _Findings) -> int:
-    """Append all leaves again; returns how many nodes above the leaves the tree has as far as its leaves go."""
+def _replay(session: Session, heads: "_Heads", findings: _Findings) -> int | None:
+    """Append all leaves again; returns how many nodes there must be above them, None if a leaf is missing."""
     frontier = Frontier()
     completed = 0
     heads.check(frontier)
@@ -78,7 +78,7 @@ def _replay(session: Session, heads: "_Heads", findings: _Findings) -> int:
         for row in rows:
             if row.index != frontier.size:
                 findings.name(f"leaf {frontier.size} is missing; nothing beyond it can be checked")
-                return completed
+                return None
             if leaf_hash(row.data) != row.hash:
                 # go on with the stored hash: if the tree confirms it, only the bytes were changed
                 findings.name(f"leaf {row.index} ({row.kind} {row.ref}): its bytes do not have the stored hash")

@@ -1,0 +1,100 @@
+"""The central system as a real program against a real server."""
+
+import threading
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from device_sim.central.store import CentralStore
+from sync.checkpoints import VerifierKey
+from tests.integration.central.conftest import Platform
+
+KILLS = 5
+
+
+def rows_of(path: Path) -> int:
+    """How many behaviors the central system has kept."""
+    store = CentralStore(path)
+    try:
+        return store.counts(0)[0]
+    finally:
+        store.close()
+
+
+def test_pulls_once_and_proves_everything(platform: Platform) -> None:
+    """Everything signed is pulled, every proof verified, and the digests agree; a second run finds nothing new."""
+    platform.write(12)
+    platform.sequence()
+    for _ in range(2):
+        code, result, _ = platform.finish(platform.start_central())
+        assert code == 0
+        assert (result["pulled"], result["proofs_verified"]) == (12, 12)
+        assert (result["missed"], result["duplicated"], result["findings"]) == (0, 0, [])
+        assert result["digest_central"] == result["digest_server"]
+        assert result["heads_checked"] == 1
+        assert result["ok"]
+
+
+def test_killed_while_behaviors_are_written_it_resumes(platform: Platform) -> None:
+    """Killed again and again while the platform writes, it ends with everything, once."""
+    done = platform.folder / "done"
+    stop = threading.Event()
+    written: list[str] = []
+
+    def work() -> None:
+        while not stop.is_set():
+            written.extend(platform.write(3))
+            platform.sequence()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(KILLS):
+            before = rows_of(platform.store)
+            program = platform.start_central("--until-file", str(done))
+            line = program.stderr.readline() if program.stderr else b""
+            assert line.startswith(b"+"), line
+            platform.kill(program)
+            assert rows_of(platform.store) >= before
+        program = platform.start_central("--until-file", str(done))
+    finally:
+        stop.set()
+        worker.join()
+    platform.write(5)  # written and not sequenced: the central system must wait for these
+    done.touch()
+    platform.sequence()
+    code, result, said = platform.finish(program)
+    assert code == 0, said
+    assert result["pulled"] == result["proofs_verified"] == len(written) + 5
+    assert (result["missed"], result["duplicated"]) == (0, 0)
+    assert result["digest_central"] == result["digest_server"]
+    assert result["heads_checked"] >= KILLS
+    assert result["ok"]
+
+
+def test_a_key_from_elsewhere_is_not_trusted(platform: Platform) -> None:
+    """Heads that are not signed by the key given from outside end the pull with 1, and say so."""
+    platform.write(1)
+    platform.sequence()
+    stranger = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    key = platform.folder / "stranger.pub"
+    key.write_text(VerifierKey("fieldproof/stranger", stranger).encode())
+    code, result, _ = platform.finish(platform.start_central("--public-key", str(key)))
+    assert code == 1
+    assert not result["ok"]
+    assert result["pulled"] == 0
+    assert "not of the trusted log" in result["findings"][0]
+
+
+def test_a_missing_key_and_a_wrong_password_end_with_one_line(platform: Platform) -> None:
+    """What is missing is said in one line, without a traceback."""
+    platform.write(1)
+    platform.sequence()
+    missing = platform.start_central("--public-key", str(platform.folder / "none.pub"))
+    wrong = platform.start_central(password_text="not the right password")
+    for program, reason in ((missing, "none.pub"), (wrong, "login or password is wrong")):
+        code, _, said = platform.finish(program)
+        assert code == 1
+        assert said.startswith("Error: ")
+        assert reason in said
+        assert len(said.splitlines()) == 1

@@ -10,14 +10,19 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from schemas.codes import Code
-from schemas.identifiers import check_checklist_code, check_item_code, check_region, check_uscc
+from schemas.identifiers import check_checklist_code, check_item_code, check_region, check_resident_number, check_uscc
 from schemas.kinds.base import MAX_LABEL_CHARS, MAX_TEXT_CHARS, Instant
 
 MIN_OFFICERS = 2
 MAX_OFFICERS = 8
+MAX_NUMBER_CHARS = 64
 UNIFIED_CODE = "001"
 """Certificate type of the unified social credit code."""
+RESIDENT_CARD = "111"
+"""Certificate type of the resident identity card."""
 YES_NO = ("0", "1")
+
+_CERTIFICATE_CHECKS = {UNIFIED_CODE: check_uscc, RESIDENT_CARD: check_resident_number}
 
 
 def _label(*, required: bool = False) -> fields.String:
@@ -59,7 +64,7 @@ class InspectionBehaviorSchema(Schema):
     item_code = fields.String(required=True, validate=_checked(check_item_code))
     checklist_code = fields.String(required=True, validate=_checked(check_checklist_code))
     name = _label(required=True)
-    number = _label(required=True)
+    number = fields.String(required=True, validate=validate.Length(1, MAX_NUMBER_CHARS))
     implementing_body = _label(required=True)
     implementing_body_code = fields.String(required=True, validate=_checked(check_uscc))
     entrusted_body = _label()
@@ -76,6 +81,7 @@ class InspectionBehaviorSchema(Schema):
     category = Code("inspection_category", required=True)
     method = Code("inspection_method")
     result = Code("inspection_result", required=True)
+    double_random_result = Code("double_random_result")
     inspected_at = Instant(required=True)
     officers = fields.List(
         fields.Nested(ActingOfficerSchema), required=True, validate=validate.Length(MIN_OFFICERS, MAX_OFFICERS)
@@ -85,13 +91,14 @@ class InspectionBehaviorSchema(Schema):
 
     @validates_schema
     def _rules(self, data: Mapping[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow passes more
-        """Two different certificates; never reported before the inspection; a USCC is a valid one."""
+        """Two different certificates; never reported before the inspection; the counterpart's number is a valid one."""
         numbers = {officer["certificate_number"] for officer in data["officers"]}
         if len(numbers) < MIN_OFFICERS:
             raise ValidationError("需至少两名不同的执法人员 / two different officers are needed", "officers")
         if _at(data["reported_at"]) < _at(data["inspected_at"]):
             raise ValidationError("上报时间早于检查时间 / reported before the inspection", "reported_at")
-        if data["certificate_type"] == UNIFIED_CODE and (reason := check_uscc(data["certificate_number"])):
+        check = _CERTIFICATE_CHECKS.get(data["certificate_type"])
+        if check is not None and (reason := check(data["certificate_number"])):
             raise ValidationError(reason, "certificate_number")
 
 

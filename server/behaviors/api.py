@@ -11,7 +11,7 @@ from server.behaviors.models import Behavior
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
-from server.web.transaction import session, transactional
+from server.web.transaction import runtime, session, transactional
 
 blp = Blueprint("behaviors", __name__, url_prefix="/api/v1/behaviors", description="监管行为 Supervision behaviors")
 
@@ -23,6 +23,9 @@ class BehaviorQuery(PageQuery):
     result = fields.String(load_default="", validate=validate.Length(max=32))
     entity = fields.String(load_default="", validate=validate.Length(max=36))
     region = fields.String(load_default="", validate=validate.Regexp(r"\A\d{0,9}\Z"))
+    number = fields.String(load_default="", validate=validate.Length(max=64))
+    inspected_from = fields.AwareDateTime(load_default=None)
+    inspected_before = fields.AwareDateTime(load_default=None)
 
 
 class BehaviorSchema(Schema):
@@ -41,6 +44,13 @@ class BehaviorSchema(Schema):
     inspected_at = fields.AwareDateTime()
     created_at = fields.AwareDateTime()
     content = fields.Function(lambda row: json.loads(row.line), metadata={"type": "object"})
+
+
+class CorrectionSchema(Schema):
+    """A corrected version: all national fields as they should be, and why."""
+
+    content = fields.Dict(keys=fields.String(), required=True)
+    reason = fields.String(required=True, validate=validate.Length(1, service.MAX_REASON_CHARS))
 
 
 class BehaviorListSchema(Schema):
@@ -76,3 +86,15 @@ def behavior(behavior_id: str) -> Behavior:
 def versions(behavior_id: str) -> dict[str, Any]:
     """Show all versions of a behavior, oldest first."""
     return {"behaviors": service.versions_of(session(), principal(), behavior_id)}
+
+
+@blp.route("/<behavior_id>/versions", methods=["POST"])
+@require("admin", "operator")
+@transactional
+@blp.arguments(CorrectionSchema)
+@blp.response(201, BehaviorSchema)
+def correct(correction: dict[str, Any], behavior_id: str) -> Behavior:
+    """Append a corrected version; the earlier ones stay."""
+    service.versions_of(session(), principal(), behavior_id)
+    service.correct_behavior(session(), runtime(), behavior_id, author=principal().subject, **correction)
+    return service.versions_of(session(), principal(), behavior_id)[-1]

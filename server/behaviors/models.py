@@ -28,6 +28,6 @@ class Behavior(Base):
     inspected_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     line: Mapped[bytes] = mapped_column(LargeBinary)
-    """The content as it is served and hashed: compact JSON with the national fields."""
+    """The content as it is served and hashed: compact JSON with a salt and the national fields."""
     leaf: Mapped[bytes] = mapped_column(LargeBinary)
     """What the proof log holds of this version."""

@@ -1,5 +1,6 @@
 """Writing supervision behaviors and finding them."""
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,20 +12,25 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schemas.behavior import SCHEMAS, behavior_schema
+from server.audit.service import SYSTEM, record_event
 from server.behaviors.models import Behavior
 from server.errors import Problem
 from server.prooflog.service import enqueue
 from server.runtime import Runtime
 from server.web.auth import Principal, require_scope
 from sync.acts import encode
+from sync.merkle import leaf_hash
 
-LEAF_DOMAIN = b"\x00"
-"""RFC 6962: a leaf's hash is SHA-256 over this byte and the leaf."""
+SALT_BYTES = 16
+MAX_REASON_CHARS = 1_000
 
 
 @dataclass(frozen=True)
 class BehaviorDraft:
-    """A behavior to be written; `content` has the national fields but record_id and number, which are given here."""
+    """A behavior to be written; `content` has the national fields, except record_id, which is given here.
+
+    A number may be given by the department; without one it is made here.
+    """
 
     kind: str
     region: str
@@ -40,18 +46,31 @@ def create_behavior(session: Session, rt: Runtime, draft: BehaviorDraft) -> str:
 
     Raises:
         Problem: `invalid-field` naming the national field that is missing or wrong; `not-found` for an inspection
-            number that does not exist.
+            number that does not exist; `conflict` for a number that is taken.
     """
     if draft.kind not in SCHEMAS:
         raise Problem("unknown-kind", field="kind", detail=f"must be one of {', '.join(SCHEMAS)}")
     behavior_id = rt.new_id()
     number = f"{draft.region[:6]}-{rt.now():%Y%m%d}-{behavior_id[-12:]}"
-    content = {"record_id": behavior_id, "number": number, **draft.content}
+    content = {"number": number, **draft.content, "record_id": behavior_id}
+    taken = select(Behavior.id).where(Behavior.number == str(content["number"])).limit(1)
+    if session.execute(taken).first() is not None:
+        raise Problem("conflict", field="number", detail="another behavior has this number")
     return _write(session, rt, draft, content, behavior_id, version=1, previous=None)
 
 
-def correct_behavior(session: Session, rt: Runtime, behavior_id: str, content: Mapping[str, Any]) -> int:
+def correct_behavior(
+    session: Session,
+    rt: Runtime,
+    behavior_id: str,
+    content: Mapping[str, Any],
+    *,
+    author: str = SYSTEM,
+    reason: str = "",
+) -> int:
     """Append a corrected version of a behavior; the earlier one stays, and the new leaf names it. Returns the version.
+
+    Id and number stay those of the first version, whatever `content` says.
 
     Raises:
         Problem: `not-found`, or `invalid-field` as for a new behavior.
@@ -62,10 +81,12 @@ def correct_behavior(session: Session, rt: Runtime, behavior_id: str, content: M
         raise Problem("not-found", detail="no behavior with this id")
     present.status = "superseded"
     draft = BehaviorDraft(present.kind, present.region, present.department, content, present.entity, present.inspection)
-    whole = {"record_id": behavior_id, "number": present.number, **content}
-    previous = hashlib.sha256(LEAF_DOMAIN + present.leaf).hexdigest()
-    _write(session, rt, draft, whole, behavior_id, version=present.version + 1, previous=previous)
-    return present.version + 1
+    whole = {**content, "record_id": behavior_id, "number": present.number}
+    version = present.version + 1
+    _write(session, rt, draft, whole, behavior_id, version=version, previous=leaf_hash(present.leaf).hex())
+    detail = {"version": version, "reason": reason}
+    record_event(session, rt, author, "behavior.correct", "behavior", behavior_id, detail)
+    return version
 
 
 def _write(
@@ -86,7 +107,9 @@ def _write(
         raise Problem("invalid-field", field=str(field), detail=str(reason)) from error
     if draft.kind != "inspection":
         _require_inspection(session, str(content["inspection_number"]))
-    line = encode(dict(content))
+    # The salt keeps the leaf's commitment from being guessed once these bytes are destroyed.
+    salt = base64.urlsafe_b64encode(rt.random_bytes(SALT_BYTES)).decode().rstrip("=")
+    line = encode({"salt": salt, **content})
     leaf = encode(
         {
             "behavior": behavior_id,
@@ -133,6 +156,9 @@ class BehaviorFilter:
     entity: str = ""
     region: str = ""
     """Division-code prefix within the caller's own."""
+    number: str = ""
+    inspected_from: datetime | None = None
+    inspected_before: datetime | None = None
 
 
 def list_behaviors(
@@ -148,11 +174,16 @@ def list_behaviors(
         (Behavior.kind, wanted.kind),
         (Behavior.result, wanted.result),
         (Behavior.entity, wanted.entity),
+        (Behavior.number, wanted.number),
     ):
         if value:
             query = query.where(column == value)
     if wanted.region:
         query = query.where(Behavior.region.startswith(wanted.region, autoescape=True))
+    if wanted.inspected_from is not None:
+        query = query.where(Behavior.inspected_at >= wanted.inspected_from)
+    if wanted.inspected_before is not None:
+        query = query.where(Behavior.inspected_at < wanted.inspected_before)
     if after:
         query = query.where(Behavior.id < after)
     return list(session.execute(query.order_by(Behavior.id.desc()).limit(limit)).scalars())

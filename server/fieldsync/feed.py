@@ -66,9 +66,10 @@ def statuses(session: Session, caller: Principal, journal_id: str, after: int, l
         .limit(limit)
     )
     rows = list(session.execute(query))
-    if len(rows) == limit and rows[0].status_position != rows[-1].status_position:
-        last = rows[-1].status_position  # a position may be cut in two by the limit: it comes whole with the next page
-        rows = [row for row in rows if row.status_position != last]
+    if len(rows) == limit:  # the limit may have cut a position in two, and `after` can only stand between positions
+        last = rows[-1].status_position
+        whole = [row for row in rows if row.status_position != last]
+        rows = whole or list(session.execute(query.where(Act.status_position == last).limit(None)))
     head: dict[str, Any] = {"journal": journal_id, "head_seq": journal.head_seq}
     head["after"] = rows[-1].status_position if rows else after
     return [

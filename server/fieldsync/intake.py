@@ -74,7 +74,7 @@ def take_in(work: Intake, fresh: list[LinkedAct], *, contiguous: bool) -> dict[i
         cause = _try_apply(work, work.caller, *incoming[act.seq], at_ms=work.stamps[dot])
         if cause:
             waiting[dot] = cause
-    _release(work, [Dot(journal, act.seq) for act in fresh])
+    _release(work, [Dot(journal, act.seq) for act in fresh] if contiguous else [])
     newest = work.batch.take_positions()
     return _store(work, fresh, waiting, newest)
 

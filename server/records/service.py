@@ -115,8 +115,8 @@ def office_write_many(session: Session, rt: Runtime, changes: list[OfficeChange]
     state = session.execute(select(ServerState).where(ServerState.id == 1).with_for_update()).scalar_one()
     dots = []
     for change in changes:
-        check_office_fields(change.kind, change.fields)
         key = (change.kind, change.record)
+        check_office_fields(change.kind, change.fields, new=key not in batch.records)
         if key not in batch.records:
             if change.placement is None:
                 raise Problem("not-found", detail=f"no {change.kind} with this id")
@@ -130,13 +130,14 @@ def office_write_many(session: Session, rt: Runtime, changes: list[OfficeChange]
     return dots
 
 
-def check_office_fields(kind: str, fields: Mapping[str, Any]) -> None:
-    """Check fields by the kind's schema.
+def check_office_fields(kind: str, fields: Mapping[str, Any], *, new: bool) -> None:
+    """Check fields by the kind's schema. The office makes no `new` records of the kinds that devices capture; what
+    devices disagree on there it decides all the same.
 
     Raises:
         Problem: `unknown-kind` or `invalid-field`.
     """
-    if kind not in KINDS or KINDS[kind].writer is Writer.DEVICE:
+    if kind not in KINDS or (new and KINDS[kind].writer is Writer.DEVICE):
         raise Problem("unknown-kind", field="kind", detail=f"the office does not write {kind!r}")
     try:
         KINDS[kind].schema(partial=True).load(dict(fields))

@@ -262,7 +262,8 @@ class Fleet:
             plan = plan_visit(self.seed, key, self.plan.pair_share, self.plan.contradiction_share)
             inspection = self.world.inspections[real] if real else self._verification(handheld, task)
             found.append(Visit(handheld, task, inspection, plan, self.camera))
-        return found
+        # By the real history, not by task ids: those are random within a millisecond, and a re-check follows its visit.
+        return sorted(found, key=lambda visit: (visit.inspection.key, visit.task.id))
 
     def _verification(self, handheld: Handheld, task: Task) -> MappedInspection:
         sub_items = handheld.open("checklist", task.checklist).value("sub_items") or []

@@ -1,0 +1,1 @@
+"""Benchmarks: the product's programs beside the limit of the machine, measured in the same run."""

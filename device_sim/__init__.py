@@ -1,1 +1,1 @@
-"""All simulated outsiders: handhelds, sensors, the central puller, fault proxy, demo and benchmarks. HTTP and MQTT only."""
+"""All simulated outsiders: handhelds, sensors, central puller, fault proxy, demo, benchmarks. HTTP and MQTT only."""

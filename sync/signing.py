@@ -23,10 +23,7 @@ def covered(state: RecordState, unsigned_fields: Iterable[str]) -> list[tuple[st
     """
     left_out = {*unsigned_fields, DELETED}
     return sorted(
-        (name, entry.dot)
-        for name, values in state.live_fields().items()
-        if name not in left_out
-        for entry in values
+        (name, entry.dot) for name, values in state.live_fields().items() if name not in left_out for entry in values
     )
 
 

@@ -54,21 +54,21 @@ def _scope(model: type[Any], caller: Principal) -> list[Any]:
 def journals(session: Session, caller: Principal, *, after: str, limit: int) -> list[dict[str, Any]]:
     """Return the journals of the caller's devices in order of id, with their heads and how many acts are stored."""
     query = (
-        select(Journal, func.count(Act.seq))
+        select(Journal.id, Journal.device, Journal.head_seq, Journal.head_hash, func.count(Act.seq).label("acts"))
         .join(Device, Device.id == Journal.device)
         .outerjoin(Act, Act.journal == Journal.id)
         .where(Journal.id > after, *_scope(Device, caller))
-        .group_by(Journal)
+        .group_by(Journal.id)
         .order_by(Journal.id)
         .limit(limit)
     )
     return [
         {
-            "journal": journal.id,
-            "device": journal.device,
-            "head_seq": journal.head_seq,
-            "head": journal.head_hash,
-            "acts": int(acts),
+            "journal": row.id,
+            "device": row.device,
+            "head_seq": row.head_seq,
+            "head": row.head_hash,
+            "acts": int(row.acts),
         }
-        for journal, acts in session.execute(query)
+        for row in session.execute(query)
     ]

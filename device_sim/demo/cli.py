@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 import click
 import httpx
@@ -27,7 +29,13 @@ WATCH_S = 1.0
 
 @click.command()
 @click.option("--once", is_flag=True, help="不保留页面，结束即退出 Stop at the end instead of leaving the pages up.")
-@click.option("--seed", default="7", show_default=True, help="种子：同一种子得到同样的数目 Same seed, same counts.")
+@click.option(
+    "--seed",
+    default=7,
+    show_default=True,
+    type=click.IntRange(0),
+    help="种子：同一种子得到同样的数目 Same seed, same counts.",
+)
 @click.option(
     "--data", type=click.Path(file_okay=False, path_type=Path),
     help="真实数据目录，缺的部分用自带样例 Folder with real data; what it lacks comes from the shipped sample.",
@@ -48,7 +56,7 @@ WATCH_S = 1.0
 def demo(
     *,
     once: bool,
-    seed: str,
+    seed: int,
     data: Path | None,
     devices: int,
     inspections: int,
@@ -63,8 +71,9 @@ def demo(
     """
     console = Console()
     home = Path(os.environ.get("FIELDPROOF_HOME", "var")).resolve()
-    options = Options(seed, devices, inspections, readings, data.resolve() if data else None, fault_rate)
+    options = Options(str(seed), devices, inspections, readings, data.resolve() if data else None, fault_rate)
     stage = Stage(console)
+    signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:
         story = _story(options, home, stage)
@@ -86,6 +95,11 @@ def demo(
         console.print(summary(story.figures))
         if not once:
             _stay(story, console)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Let SIGTERM end the run like Ctrl-C, so that no program is left behind."""
+    raise KeyboardInterrupt
 
 
 def _story(options: Options, home: Path, stage: Stage) -> Story:

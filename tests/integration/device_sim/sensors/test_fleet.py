@@ -1,0 +1,120 @@
+"""A fleet against a real broker: all that is acknowledged is on record, also over a restart."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from device_sim.broker import HOST, Broker, ingest_user, sensor_user
+from device_sim.sensors import fleet
+from device_sim.sensors.cli import sensors
+from device_sim.sensors.fleet import SensorSpec, Stalled, run_fleet, station_files, station_paths
+from device_sim.sensors.record import PublishedRecord, read_record
+from device_sim.sensors.replay import ReplayPlan
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A running broker with two sensors."""
+    with Broker(tmp_path / "broker", [ingest_user(), sensor_user("s1"), sensor_user("s2")]) as running:
+        yield running
+
+
+def specs(broker: Broker, *names: str, password: str = "") -> list[SensorSpec]:
+    """Sensors that speak for the shipped stations."""
+    paths = station_files(None)
+    return [
+        SensorSpec(name, name, password or broker.users[name].password, path)
+        for name, path in zip(names, paths, strict=False)
+    ]
+
+
+def test_messages_are_kept_until_the_puback(broker: Broker, tmp_path: Path) -> None:
+    """The broker is killed and started again in the middle: everything is acknowledged in the end."""
+    path = tmp_path / "published.jsonl"
+    record_size = threading.Event()
+    said: list[str] = []
+
+    def restart() -> None:
+        record_size.wait(30)
+        broker.kill()
+        broker.start()
+
+    def say(line: str) -> None:
+        said.append(line)
+        record_size.set()
+
+    helper = threading.Thread(target=restart)
+    helper.start()
+    with path.open("w") as out:
+        result = run_fleet(
+            specs(broker, "s1", "s2"), (HOST, broker.port), ReplayPlan(repeat_every=10), 3_000, PublishedRecord(out),
+            readings_per_s=900, say=say,
+        )  # fmt: skip
+    helper.join()
+    assert said
+    assert (result.sensors, result.messages, result.published) == (2, 500, 3_000)
+    assert result.repeats == 50
+    assert len(list(read_record(path))) == 3_000
+
+
+def test_a_refused_sensor_is_said(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a wrong password the fleet gives up and names the reason."""
+    monkeypatch.setattr(fleet, "STALL_S", 1.0)
+    with pytest.raises(Stalled, match="Not authorized"):
+        run_fleet(specs(broker, "s1", password="wrong"), (HOST, broker.port), ReplayPlan(), 10, PublishedRecord(None))
+
+
+def test_a_fleet_has_limits(broker: Broker) -> None:
+    """No sensors is no fleet."""
+    with pytest.raises(ValueError, match="1 to 200"):
+        run_fleet([], (HOST, broker.port), ReplayPlan(), 10, PublishedRecord(None))
+
+
+def test_stations_come_from_the_folder_or_the_sample(tmp_path: Path) -> None:
+    """A folder with station files is used; one without falls back to the sample."""
+    assert station_paths(tmp_path) == station_paths(None) != {}
+    (tmp_path / "telemetry").mkdir()
+    (tmp_path / "telemetry" / "air_quality_Here.csv.gz").touch()
+    assert list(station_paths(tmp_path)) == ["Here"]
+
+
+def entries(broker: Broker, path: Path, **changes: str) -> Path:
+    """A file of one sensor."""
+    entry = {"sensor": "s1", "password": broker.users["s1"].password, "station": next(iter(station_paths(None)))}
+    path.write_text(json.dumps([entry | changes]))
+    return path
+
+
+def test_the_command_replays(broker: Broker, tmp_path: Path) -> None:
+    """It publishes, writes record and result, and prints the result."""
+    out, published = tmp_path / "out.json", tmp_path / "published.jsonl"
+    arguments = ["--sensors", str(entries(broker, tmp_path / "sensors.json")), "--port", str(broker.port),
+                 "--readings", "60", "--json", str(out), "--published", str(published)]  # fmt: skip
+    reply = CliRunner().invoke(sensors, arguments)
+    assert reply.exit_code == 0, reply.output
+    assert json.loads(reply.output.splitlines()[-1]) == json.loads(out.read_text())
+    assert json.loads(out.read_text())["published"] == len(list(read_record(published))) == 60
+
+
+def test_the_command_fails_in_words(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad files and unknown stations are named; a fleet that stalls exits with 1."""
+    monkeypatch.setattr(fleet, "STALL_S", 1.0)
+    path = tmp_path / "sensors.json"
+    for text, expected in [
+        ("{", "not a list"),
+        ('[{"sensor": "a/b"}]', "not a list"),
+        ("[]", "1 to 200"),
+        (" " * 2**21, "larger"),
+    ]:
+        path.write_text(text)
+        reply = CliRunner().invoke(sensors, ["--sensors", str(path)])
+        assert (reply.exit_code, expected in reply.output) == (1, True), reply.output
+    entries(broker, path, station="Nowhere")
+    assert "no telemetry file for station Nowhere" in CliRunner().invoke(sensors, ["--sensors", str(path)]).output
+    entries(broker, path, password="wrong")
+    reply = CliRunner().invoke(sensors, ["--sensors", str(path), "--port", str(broker.port), "--readings", "6"])
+    assert (reply.exit_code, "Not authorized" in reply.output) == (1, True)

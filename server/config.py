@@ -42,7 +42,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings from environment variables named `FIELDPROOF_*`.
 
     Raises:
-        ValueError: a number is not one.
+        ValueError: a number is not one; the message names the variable.
     """
     home = Path(env.get("FIELDPROOF_HOME", "var")).resolve()
     public_url = env.get("FIELDPROOF_PUBLIC_URL", "http://127.0.0.1:8080")
@@ -53,13 +53,20 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         evidence_dir=Path(env.get("FIELDPROOF_EVIDENCE_DIR", str(home / "evidence"))),
         keys_dir=Path(env.get("FIELDPROOF_KEYS_DIR", str(home / "keys"))),
         mqtt_host=env.get("FIELDPROOF_MQTT_HOST", "127.0.0.1"),
-        mqtt_port=int(env.get("FIELDPROOF_MQTT_PORT", "1883")),
+        mqtt_port=_whole(env, "FIELDPROOF_MQTT_PORT", "1883"),
         mqtt_user=env.get("FIELDPROOF_MQTT_USER", "ingest"),
         mqtt_password=env.get("FIELDPROOF_MQTT_PASSWORD", ""),
-        token_s=int(env.get("FIELDPROOF_TOKEN_S", "28800")),
-        device_token_s=int(env.get("FIELDPROOF_DEVICE_TOKEN_S", "900")),
+        token_s=_whole(env, "FIELDPROOF_TOKEN_S", "28800"),
+        device_token_s=_whole(env, "FIELDPROOF_DEVICE_TOKEN_S", "900"),
         secure_cookies=public_url.startswith("https://"),
     )
+
+
+def _whole(env: Mapping[str, str], name: str, default: str) -> int:
+    text = env.get(name, default)
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{name} must be a whole number, not {text!r}")
+    return int(text)
 
 
 def load_secret(settings: Settings, name: str) -> bytes:

@@ -62,15 +62,11 @@ def test_every_problem_is_documented() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(path: Path) -> None:
-    """Links to files and to headings of the same document resolve."""
+def test_links_within_a_document_lead_to_a_heading(path: Path) -> None:
+    """Contents lists name headings that are there."""
     text = path.read_text(encoding="utf-8")
     headings = {anchor_of(title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in headings, target
-        elif "://" not in target and not target.startswith("mailto:"):
-            assert (path.parent / target.split("#")[0]).exists(), target
+    assert [target for target in re.findall(r"\]\(#([^)\s]+)\)", text) if target not in headings] == []
 
 
 def anchor_of(title: str) -> str:

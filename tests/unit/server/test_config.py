@@ -61,10 +61,11 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["MQTT_PORT", "TOKEN_S", "DEVICE_TOKEN_S"])
-def test_a_number_that_is_none_is_refused(name: str) -> None:
-    """At the start, not at the first use."""
-    with pytest.raises(ValueError, match="soon"):
-        load_settings({f"FIELDPROOF_{name}": "soon"})
+@pytest.mark.parametrize("text", ["soon", "", "-1", "1.5", "1_0", "٣"])
+def test_a_number_that_is_none_is_refused(name: str, text: str) -> None:
+    """At the start and by its name, not at the first use."""
+    with pytest.raises(ValueError, match=f"^FIELDPROOF_{name} must be a whole number, not "):
+        load_settings({f"FIELDPROOF_{name}": text})
 
 
 def test_settings_do_not_change() -> None:

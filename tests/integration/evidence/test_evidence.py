@@ -34,6 +34,7 @@ from tests.integration.evidence.sending import (
     Tus,
     fields_of,
     json_of,
+    problem_of,
 )
 
 OTHER = EVIDENCE[:-1] + "2"
@@ -107,6 +108,13 @@ def test_other_bytes_are_quarantined(
     kept = Parts(rt.settings.evidence_dir).quarantine_path(location.rpartition("/")[2])
     assert kept.read_bytes() == PHOTO
     assert (blob_files(rt), leaves, actions(rt)) == ([], [], ["capture", "upload", "reject"])
+
+
+def test_rejected_upload_takes_no_more_bytes(rt: Runtime, tus: Tus, declared: Declare) -> None:
+    """What was rejected has ended; repeating its last request does not bring it back."""
+    declared()
+    location = tus.send(b"wrong")
+    assert problem_of(tus.patch(location, 5, b""))[:2] == (409, "conflict")
 
 
 def test_right_bytes_after_wrong_ones(rt: Runtime, tus: Tus, declared: Declare) -> None:

@@ -259,8 +259,13 @@ def test_disk_error_keeps_what_counted(tus: Tus, monkeypatch: pytest.MonkeyPatch
     def refuse(_descriptor: int, _data: bytes, _offset: int) -> int:
         raise OSError(number, os.strerror(number))
 
+    def refuse_everything(_descriptor: int, _length: int) -> None:
+        raise OSError(number, os.strerror(number))
+
     with monkeypatch.context() as broken:
         broken.setattr(parts_module, "os", _OsWith(pwrite=refuse))
+        assert problem_of(tus.patch(location, 5, b"67890"))[0] == status
+        broken.setattr(parts_module, "os", _OsWith(pwrite=refuse, ftruncate=refuse_everything))
         assert problem_of(tus.patch(location, 5, b"67890"))[0] == status
     assert tus.offset(location) == 5
     assert tus.patch(location, 5, b"67890").status_code == 204

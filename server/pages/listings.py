@@ -17,7 +17,7 @@ from server.records.models import Conflict, SyncedRecord
 from server.web.auth import Principal
 from sync.registers import DELETED, RecordState
 
-DEVICES_SHOWN = 12
+DEVICES_SHOWN = 10
 ONLINE_S = 300
 """A handheld counts as online while its last sync is no older than this."""
 

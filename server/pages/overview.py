@@ -10,7 +10,7 @@ from server.pages.overview_values import Overview
 from server.runtime import Runtime
 from server.web.auth import Principal
 
-CONFLICTS_SHOWN = 6
+CONFLICTS_SHOWN = 5
 DAY_ZONE = ZoneInfo("Asia/Shanghai")
 """Whose midnight begins "today"."""
 

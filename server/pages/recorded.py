@@ -15,7 +15,7 @@ from server.prooflog.models import Leaf
 from server.prooflog.service import latest_head, pending_count
 from server.web.auth import Principal
 
-BEHAVIORS_SHOWN = 10
+BEHAVIORS_SHOWN = 8
 CURRENT = "current"
 
 

@@ -13,7 +13,7 @@ from server.inspections.models import Inspection
 from server.leads.models import Lead
 from server.pages.map_view import rule_of
 from server.pages.outline import load_outline
-from server.pages.overview import day_start, load_overview
+from server.pages.overview import CONFLICTS_SHOWN, day_start, load_overview
 from server.pages.overview_values import Count, Overview
 from server.records.models import Conflict
 from server.runtime import Runtime
@@ -177,7 +177,7 @@ def test_queries_do_not_grow_with_the_data(rt: Runtime, world: World) -> None:
     with rt.db.read() as session, counted_queries(session) as seen:
         view = load_overview(session, rt, load_principal(session, world.operator))
     assert view.conflict_count == 20
-    assert len(view.conflicts) == 6
+    assert len(view.conflicts) == CONFLICTS_SHOWN
     assert len(seen) <= MOST_QUERIES
 
 

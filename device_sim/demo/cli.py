@@ -15,10 +15,12 @@ import httpx
 from rich.console import Console
 
 from device_sim.broker import BrokerFailed, BrokerMissing
+from device_sim.demo.checks import InvariantBroken
+from device_sim.demo.home import prepare_home
 from device_sim.demo.office import OfficeFault
 from device_sim.demo.programs import ProgramFailed
 from device_sim.demo.show import CHAPTERS, Stage, summary
-from device_sim.demo.story import InvariantBroken, Options, Story, prepare_home
+from device_sim.demo.story import Options, Story
 from device_sim.demo.world import MIN_DEVICES, make_world
 from device_sim.sample.mapping import map_world
 from device_sim.sample.sources import DataFolderMissing, open_data

@@ -6,8 +6,6 @@ Each step returns what went in and what came out. An invariant that does not hol
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from device_sim.broker import Broker, ingest_user, sensor_user
+from device_sim.demo.checks import count_acts, count_evidence, evidence_settled, require
+from device_sim.demo.home import write_private
 from device_sim.demo.office import Office
 from device_sim.demo.programs import Program, Programs, answers, free_port
 from device_sim.demo.world import DemoWorld, planned_orders, write_seed
@@ -34,19 +34,8 @@ REASON = (
     "对照现场照片与清单后采信主办执法人员结论 / checked against photos and checklist; the lead officer's finding stands"
 )
 REPEAT_EVERY, NONSENSE_EVERY = 97, 61
-MARKER = "demo.json"
 
 Report = Callable[[str, Mapping[str, Any]], None]
-
-
-class InvariantBroken(Exception):
-    """Something that must always hold did not; the message says what."""
-
-
-def require(condition: bool, what: str) -> None:
-    """Raise `InvariantBroken` unless a condition holds."""
-    if not condition:
-        raise InvariantBroken(what)
 
 
 @dataclass(frozen=True)
@@ -143,7 +132,7 @@ class Story:
     def fleet(self, phase: str, url: str) -> dict[str, Any]:
         """Run one phase of the fleet and return its totals."""
         plan = self.home / "fleet-plan.json"
-        _write_private(plan, json.dumps(self.plan))
+        write_private(plan, json.dumps(self.plan))
         arguments = ["device", "fleet", "--phase", phase, "--plan", str(plan), "--home", str(self.home / "fleet")]
         arguments += ["--url", url, "--devices", str(self.options.devices), "--seed", self.options.seed]
         if self.options.data:
@@ -165,7 +154,7 @@ class Story:
             {"sensor": sensor, "password": self.broker.users[sensor].password, "station": station}
             for station, sensor in self.world.sensors.items()
         ]
-        _write_private(sensors, json.dumps(entries))
+        write_private(sensors, json.dumps(entries))
         published = self.home / "published.jsonl"
         arguments = ["device", "sensors", "--sensors", str(sensors), "--port", str(self.broker.port)]
         arguments += ["--readings", str(self.options.readings), "--published", str(published)]
@@ -227,7 +216,9 @@ class Story:
     def sync_over_bad_links(self) -> None:
         """Everything is pushed and uploaded through a proxy that drops, cuts, duplicates and delays connections."""
         totals = self._through_proxy("sync")
-        figures = self._settle("evidence", lambda: self.office.figures()["evidence"], SETTLE_TIMEOUT_S, _evidence_done)
+        figures = self._settle(
+            "evidence", lambda: self.office.figures()["evidence"], SETTLE_TIMEOUT_S, evidence_settled
+        )
         require(totals["chain_breaks"] == 0, "a handheld's journal does not hold")
         self.report("sync", {"acts": totals["acts"]["written"], "evidence": sum(figures.values())})
 
@@ -276,42 +267,16 @@ class Story:
         self.figures["behaviors"] = sum(self.office.figures()["behaviors"].values())
         counts["closed"] = seen.get("closed", 0)
         require(counts["closed"] == self.figures["behaviors"] == expected, f"expected {expected} closed, got {seen}")
-        self._count_acts(totals)
-        self._count_evidence(totals)
+        self.figures["acts"] = count_acts(self.office, totals)
+        self.figures["evidence"] = count_evidence(self.office, totals["evidence"]["captured"])
         self.report("finish", {"behaviors": self.figures["behaviors"], **self.figures["acts"]})
-
-    def _count_acts(self, totals: Mapping[str, Any]) -> None:
-        statuses = self.office.figures()["acts"]
-        written = totals["acts"]["written"]
-        lost = self._missing_acts(totals)
-        names = ("applied", "merged", "conflict", "held", "quarantined")
-        self.figures["acts"] = {"written": written, **{name: statuses.get(name, 0) for name in names}, "lost": lost}
-        require(lost == 0 and sum(statuses.values()) == written, f"{written} acts written, the server has {statuses}")
-
-    def _missing_acts(self, totals: Mapping[str, Any]) -> int:
-        """Compare every handheld's journal head with the server's: equal heads prove equal chains."""
-        server = {row["journal"]: row for row in self.office.every("/api/v1/analytics/journals", "journals")}
-        missing = 0
-        for journal, head in totals["journals"].items():
-            known = server.get(journal, {"head_seq": 0, "head": ""})
-            missing += head["seq"] - int(known["head_seq"])
-            require(known["head_seq"] != head["seq"] or known["head"] == head["hash"], f"journal {journal} differs")
-        return missing
-
-    def _count_evidence(self, totals: Mapping[str, Any]) -> None:
-        statuses = self.office.figures()["evidence"]
-        captured = totals["evidence"]["captured"]
-        counted = {"verified": statuses.get("verified", 0), "rejected": statuses.get("rejected", 0)}
-        lost = captured - sum(counted.values())
-        self.figures["evidence"] = {"captured": captured, **counted, "lost": lost}
-        require(lost == 0, f"{captured} pieces of evidence captured, the server has {statuses}")
 
     # 5. The central system.
 
     def start_central(self) -> Program:
         """The central system begins to pull, and goes on while the pushes run."""
         password = self.home / "central.password"
-        _write_private(password, self.world.passwords["central"])
+        write_private(password, self.world.passwords["central"])
         arguments = ["central", "pull", "--url", self.url, "--login", "central", "--password-file", str(password)]
         arguments += ["--store", str(self.home / "central.db"), "--public-key", str(self.home / "keys/proof-log.pub")]
         arguments += ["--until-file", str(self.home / "pushes-done"), "--json", str(self.home / "central.json")]
@@ -364,29 +329,3 @@ class Story:
                 seen, since = now, time.monotonic()
                 self.report(what, seen)
         return seen
-
-
-def _evidence_done(seen: dict[str, int]) -> bool:
-    return all(status in ("verified", "rejected") for status, count in seen.items() if count)
-
-
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        out.write(text)
-
-
-def prepare_home(home: Path) -> None:
-    """Empty the home of an earlier demonstration, and refuse one that holds anything else.
-
-    Raises:
-        InvariantBroken: the folder has data that no demonstration made.
-    """
-    marker = home / MARKER
-    if home.exists() and any(home.iterdir()) and not marker.exists():
-        raise InvariantBroken(f"{home} holds data of its own; set FIELDPROOF_HOME to an empty folder for the demo")
-    if home.exists():
-        for child in home.iterdir():
-            shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    marker.write_text(json.dumps({"made_by": "fieldproof demo"}))

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 DOMAIN = b"fieldproof-custody-v1\n"
-ACTIONS = ("capture", "upload", "verify", "reject", "view", "export", "transfer", "seal", "withdraw")
+ACTIONS = ("capture", "upload", "verify", "reject", "view", "export", "transfer", "seal", "withdraw", "reinstate")
 """What may happen to evidence."""
 
 

@@ -91,6 +91,9 @@ def declare(
         session.flush()
     else:
         evidence.region, evidence.department = region or evidence.region, department or evidence.department
+        if evidence.withdrawn_at is not None:  # an act that had seen the deletion revived the record
+            evidence.withdrawn_at = None
+            ledger.append(session, rt, evidence, "reinstate", actor=_actor(device), detail={"act": act_hash})
         if not _supplement(evidence, values, device, act_hash):
             return
     detail = {name: fields[name] for name in ("inspection", "captured_at", "sha256", "sm3") if name in fields}
@@ -98,12 +101,24 @@ def declare(
     _recheck(session, rt, evidence)
 
 
-def withdraw(session: Session, rt: Runtime, record_id: str, *, device: str, act_hash: str) -> None:
-    """Note that a delete act was applied to an evidence record; bytes and chain stay, the manifest leaves it out."""
+def withdraw(session: Session, rt: Runtime, record_id: str, *, device: str | None, act_hash: str) -> None:
+    """Note that an evidence record is deleted; bytes and chain stay, the manifest leaves it out.
+
+    Args:
+        session: the write session.
+        rt: the runtime.
+        record_id: id of the evidence record.
+        device: whose act deleted it; None: the office's.
+        act_hash: hash of that act; empty if it is not known.
+    """
     evidence = ledger.lock_evidence(session, record_id)
     if evidence is not None and evidence.withdrawn_at is None:
         evidence.withdrawn_at = rt.now()
-        ledger.append(session, rt, evidence, "withdraw", actor=f"device:{device}", detail={"act": act_hash})
+        ledger.append(session, rt, evidence, "withdraw", actor=_actor(device), detail={"act": act_hash})
+
+
+def _actor(device: str | None) -> str:
+    return ledger.SERVER if device is None else f"device:{device}"
 
 
 def manifest(session: Session, inspection_id: str) -> Manifest:

@@ -10,6 +10,7 @@ from server.inspections import projections as inspections
 from server.records.batch import Key, RecordBatch
 from server.records.lines import Placement
 from server.runtime import Runtime
+from sync.policies import is_deleted
 from sync.registers import RecordState
 
 
@@ -29,6 +30,10 @@ Handler = Callable[[Session, Runtime, Sequence[Changed], str | None], None]
 
 def _declare_evidence(session: Session, rt: Runtime, changed: Sequence[Changed], device: str | None) -> None:
     for record in changed:
+        act_hash = record.act_hash or ""
+        if is_deleted(record.state):
+            evidence.withdraw(session, rt, record.id, device=device, act_hash=act_hash)
+            continue
         fields = inspections.read_fields("evidence", record.state)
         if device is not None:
             evidence.declare(
@@ -37,7 +42,7 @@ def _declare_evidence(session: Session, rt: Runtime, changed: Sequence[Changed],
                 record.id,
                 fields,
                 device=device,
-                act_hash=record.act_hash or "",
+                act_hash=act_hash,
                 region=record.placement.region,
                 department=record.placement.department,
             )

@@ -70,7 +70,8 @@ def blockers(
     session: Session, now: datetime, record: SyncedRecord, state: RecordState, fields: Mapping[str, Any]
 ) -> list[Blocker]:
     """Return what keeps an inspection from closing, each as `{"reason", ...}`; empty when it may close."""
-    found: list[Blocker] = [{"reason": "missing", "field": name} for name in NEEDED if not fields.get(name)]
+    found: list[Blocker] = [{"reason": "deleted"}] if record.deleted else []
+    found += [{"reason": "missing", "field": name} for name in NEEDED if not fields.get(name)]
     found += [{"reason": "conflict", "kind": "inspection", "field": name} for name in record.conflict_fields]
     children = children_of(session, record.id)
     for child in children:

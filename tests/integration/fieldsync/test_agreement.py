@@ -13,6 +13,9 @@ from flask.testing import FlaskClient
 from server.app import create_app
 from server.config import load_settings
 from server.db.engine import Database
+from server.evidence.service import manifest
+from server.inspections.closing import close_ready
+from server.inspections.models import Inspection
 from server.records.models import Act
 from server.records.service import start_epoch
 from server.runtime import Runtime
@@ -114,6 +117,42 @@ def test_deleted_evidence_can_be_decided(
     assert second.verdicts(client) == ["conflict"]
     decide(client, sign_in("operator"), f"{second.journal}:1")
     assert pulled(first, client, photo)["conflicts"] == []
+
+
+def test_deleted_evidence_does_not_block_and_revived_evidence_does(
+    client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice], rt: Runtime
+) -> None:
+    """A deleted photo leaves the manifest of its inspection; one that is revived stands in it again."""
+
+    def listed() -> tuple[int, int]:
+        with rt.db.read() as session:
+            found = manifest(session, world.inspection)
+        return found.total, len(found.withdrawn)
+
+    device, photo = pair[0], rt.new_id()
+    device.write("evidence", photo, {"inspection": world.inspection, "sha256": "0" * 64})
+    device.verdicts(client)
+    assert listed() == (1, 0)
+    device.write("evidence", photo, {}, [f"{device.journal}:1"], op="delete")
+    device.verdicts(client)
+    assert listed() == (0, 1)
+    device.write("evidence", photo, {"caption": "配电箱"}, [f"{device.journal}:1", f"{device.journal}:2"])
+    device.verdicts(client)
+    assert listed() == (1, 0)
+
+
+def test_a_deleted_inspection_never_closes(
+    client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice], rt: Runtime
+) -> None:
+    """Its fields are kept, but it is gone: the reason says so."""
+    device = pair[0]
+    seen = live_dots(pulled(device, client, world.inspection))
+    device.write("inspection", world.inspection, {"status": "submitted"}, seen)
+    device.write("inspection", world.inspection, {}, [*seen, f"{device.journal}:1"], op="delete")
+    assert device.verdicts(client) == ["applied", "applied"]
+    with rt.db.write() as session:
+        assert close_ready(session, rt) == 0
+        assert {"reason": "deleted"} in session.get_one(Inspection, world.inspection).blockers
 
 
 def platform(folder: Path) -> tuple[Runtime, FlaskClient]:

@@ -109,8 +109,11 @@ def _story(options: Options, home: Path, stage: Stage) -> Story:
     source = open_data(options.data)
     mapped = map_world(source.businesses, source.stations, source.divisions)
     world = make_world(source, mapped, seed=options.seed, devices=options.devices, inspections=options.inspections)
+    if not world.inspections:
+        raise InvariantBroken("the data holds no inspection that could be carried out")
     if len(world.inspections) < options.inspections:
-        raise InvariantBroken(f"the data holds {len(world.inspections)} inspections; ask for at most so many")
+        few = len(world.inspections)
+        stage.console.print(f"数据只有 {few} 次检查 The data holds {few} inspections; all of them are carried out.")
     return Story(world, options, home, stage.report)
 
 

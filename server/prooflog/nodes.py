@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
@@ -43,16 +43,15 @@ class StoredNodes:
         self.load(asked)
 
     def load(self, places: Iterable[Place]) -> None:
-        """Read several nodes, level by level; those that do not exist are left out."""
-        by_level: dict[int, list[int]] = {}
-        for place in places:
-            if place not in self._known:
-                by_level.setdefault(place[0], []).append(place[1])
-        for level, indexes in by_level.items():
-            for start in range(0, len(indexes), IN_LIST_LIMIT):
-                chunk = indexes[start : start + IN_LIST_LIMIT]
-                if level == 0:
-                    query = select(Leaf.index, Leaf.hash).where(Leaf.index.in_(chunk))
-                else:
-                    query = select(Node.index, Node.hash).where(Node.level == level, Node.index.in_(chunk))
-                self._known.update({(level, index): found for index, found in self._session.execute(query)})
+        """Read several nodes; those that do not exist are left out."""
+        wanted = sorted(place for place in set(places) if place not in self._known)
+        leaves = [index for level, index in wanted if level == 0]
+        inner = wanted[len(leaves) :]
+        for start in range(0, len(leaves), IN_LIST_LIMIT):
+            chunk = leaves[start : start + IN_LIST_LIMIT]
+            found = self._session.execute(select(Leaf.index, Leaf.hash).where(Leaf.index.in_(chunk)))
+            self._known.update({(0, index): leaf_hash for index, leaf_hash in found})
+        for start in range(0, len(inner), IN_LIST_LIMIT):
+            part = inner[start : start + IN_LIST_LIMIT]
+            query = select(Node.level, Node.index, Node.hash).where(tuple_(Node.level, Node.index).in_(part))
+            self._known.update({(level, index): node_hash for level, index, node_hash in self._session.execute(query)})

@@ -26,9 +26,10 @@ def camera_for(photos: Sequence[Path], seed: str) -> Camera:
 
     def take(shot: Shot) -> Picture:
         rng = random.Random(f"camera:{seed}:{shot.key}:{shot.number}")
-        if photos and rng.random() < REAL_SHARE:
-            path = rng.choice(photos)
-            content, name, media_type = path.read_bytes(), path.name, _MEDIA_TYPES.get(path.suffix.lower(), MEDIA_TYPE)
+        path = rng.choice(photos) if photos and rng.random() < REAL_SHARE else None
+        content = _content(path) if path else None
+        if path and content is not None:
+            name, media_type = path.name, _MEDIA_TYPES.get(path.suffix.lower(), MEDIA_TYPE)
         else:
             facts = PhotoFacts(
                 shot.taken_at.astimezone(BEIJING_TIME), shot.position["lat"], shot.position["lon"], f"visit {shot.key}"
@@ -38,3 +39,11 @@ def camera_for(photos: Sequence[Path], seed: str) -> Camera:
         return Picture(content, name[-100:], media_type, shot.taken_at.isoformat(), dict(shot.position), shot.caption)
 
     return take
+
+
+def _content(path: Path) -> bytes | None:
+    """The bytes of a real photo; None when it can no longer be read, and then one is drawn."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

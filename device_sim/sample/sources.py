@@ -86,12 +86,13 @@ def _photos(folder: Path, report: SkipReport) -> tuple[Path, ...]:
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
-            if path.suffix.lower() not in PICTURE_SUFFIXES or not path.is_file():
+            if path.suffix.lower() not in PICTURE_SUFFIXES:
                 continue
-            if not 0 < path.stat().st_size <= PHOTO_LIMIT_BYTES:
-                report.add(name, 0, "photo-size-out-of-limit")
-            elif not os.access(path, os.R_OK):
+            size_bytes = path.stat().st_size if path.is_file() and os.access(path, os.R_OK) else None
+            if size_bytes is None:
                 report.add(name, 0, "photo-unreadable")
+            elif not 0 < size_bytes <= PHOTO_LIMIT_BYTES:
+                report.add(name, 0, "photo-size-out-of-limit")
             elif len(found) >= PHOTOS_LIMIT:
                 report.add(name, 0, "too-many-photos")
             else:

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ from device_sim.handheld.client import Handheld
 from device_sim.handheld.link import Refused
 from device_sim.handheld.officer import Visit, tasks_of
 from device_sim.handheld.visit import VisitPlan
-from device_sim.sample.mapping import MappedInspection
+from device_sim.sample.mapping import MappedAnswer, MappedInspection
 from server.behaviors.models import Behavior
 from server.fieldsync.models import Journal
 from server.inspections.models import Inspection
@@ -84,6 +85,26 @@ def test_real_violations_arrive_as_failed_answers(platform: Platform, handheld: 
     orders = [reader.open("rectification", record) for record in reader.store.ids("rectification")]
     urgent = [one for one in wanted if one.severity in ("critical", "major")]
     assert len(orders) == len(urgent) > 0
+
+
+def test_a_followup_rechecks_the_orders_of_the_visit_before(platform: Platform, handheld: MakeHandheld) -> None:
+    """Orders of an earlier visit to the same entity are marked as re-checked, with a report, and sync."""
+    device = handheld()
+    earlier, later, *_ = platform.world.choose(10, "1")
+    failure = MappedAnswer("06", "fail", "major", "sink")
+    earlier = replace(earlier, answers=(failure, replace(failure, number="07", severity=None)))
+    later = replace(later, entity=earlier.entity, answers=(), recheck_of=earlier.key)
+    tasks = platform.dispatch([earlier, later])
+    work = dict(zip(tasks, (earlier, later), strict=True))
+    device.pull()
+    for task in tasks:
+        for visit in visits(device, {task: work[task]}, ALONE):
+            visit.carry_out()
+    device.sync()
+    (order,) = (device.open("rectification", record) for record in device.store.ids("rectification"))
+    assert order.value("status") == "rechecked"
+    assert "复查时已改正" in order.value("report")[0]
+    assert set(device.store.act_counts()) == {"applied"}
 
 
 def test_a_pair_merges_without_conflict(platform: Platform, handheld: MakeHandheld) -> None:

@@ -118,7 +118,20 @@ def test_a_dropped_connection_reaches_nobody() -> None:
         assert await exchange(port) == b""
         assert received == []
 
-    assert run([Plan(Fault.DROP)], scenario).counts["drop"] == 1
+    proxy = run([Plan(Fault.DROP)], scenario)
+    assert proxy.stats() == {"seed": "scripted", "fault_rate": 0.0, "connections": 1, "drop": 1}
+
+
+def test_a_cut_between_two_chunks_is_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the planned bytes end exactly with a chunk, the next one is not passed on."""
+    monkeypatch.setattr(module, "BUFFER_BYTES", 1000)
+
+    async def scenario(port: int, _proxy: FaultProxy, received: list[bytes]) -> None:
+        assert await exchange(port) == b""
+        await until(lambda: bool(received))
+
+    proxy = run([Plan(Fault.CUT_REQUEST, after_bytes=2000)], scenario)
+    assert (proxy.counts["cuts_done"], proxy.counts["bytes_up"]) == (1, 2000)
 
 
 def test_a_cut_request_arrives_in_part() -> None:

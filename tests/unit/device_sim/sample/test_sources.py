@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from device_sim.sample import reading, sources
 from device_sim.sample.sources import PHOTO_LIMIT_BYTES, DataFolderMissing, open_data
 from device_sim.sample.telemetry import FACTORS
 
@@ -208,6 +209,27 @@ def test_photos_are_found_anywhere_below_their_folder(tmp_path: Path) -> None:
     assert [path.name for path in data.photos] == ["a.JPG", "d.png", "b.HEIC"]
     assert data.origins["photos"] == str(tmp_path)
     assert data.skipped.counts == {"photo-size-out-of-limit": 2}
+
+
+def test_limits_of_a_folder_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limits nothing more is taken, and what was left out is counted."""
+    for limit in ("BUSINESSES_LIMIT", "STATIONS_LIMIT", "PHOTOS_LIMIT"):
+        monkeypatch.setattr(sources, limit, 1)
+    monkeypatch.setattr(reading, "LINES_PER_FILE_LIMIT", 3)
+    rows = "\n".join(business(id=f"b{n}", inspections=[inspection()]) for n in range(3))
+    write_gzip(tmp_path / "inspections" / "x.jsonl.gz", rows)
+    for name in "AB":
+        write_gzip(tmp_path / "telemetry" / f"air_quality_{name}.csv.gz", "year,SO2\n" * 9)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / f"{name}.jpg").write_bytes(b"x")
+    (tmp_path / "photos" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    data = open_data(tmp_path, latest=LATEST)
+    assert (len(data.businesses), len(data.telemetry), len(data.photos)) == (1, 1, 1)
+    assert list(data.station_hours(data.telemetry[0])) == []
+    assert data.skipped.counts == {
+        "too-many-businesses": 1, "too-many-stations": 1, "too-many-photos": 1, "photo-unreadable": 1,
+        "too-many-lines": 1, "hour-unreadable": 2,
+    }  # fmt: skip
 
 
 def test_divisions_of_the_folder_replace_the_sample(tmp_path: Path) -> None:

@@ -27,11 +27,21 @@ class Uploader:
         self.chunk_bytes = CHUNK_BYTES
 
     def upload(self) -> int:
-        """Upload everything not uploaded yet; returns how many files were finished. Raises `Refused`, `Unreachable`."""
-        finished = 0
+        """Upload everything not uploaded yet; returns how many files were finished.
+
+        One file that is refused or cannot be read does not keep the others waiting: it stays pending, and the first
+        such fault is raised at the end. Raises `Refused`, `OSError`, and at once `Unreachable`.
+        """
+        finished, fault = 0, None
         for evidence in self.store.evidence(uploaded=False):
-            self._upload_file(evidence)
-            finished += 1
+            try:
+                self._upload_file(evidence)
+                finished += 1
+            except (Refused, OSError) as error:
+                self.link.counts["uploads_failed"] += 1
+                fault = fault or error
+        if fault is not None:
+            raise fault
         return finished
 
     def _upload_file(self, evidence: EvidenceFile) -> None:

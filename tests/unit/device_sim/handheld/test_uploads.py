@@ -144,6 +144,22 @@ def test_other_refusals_end_the_upload(handheld: Handheld, platform: FakePlatfor
         uploader(handheld).upload()
 
 
+def test_one_bad_file_does_not_keep_the_others_waiting(handheld: Handheld, platform: FakePlatform) -> None:
+    """A refused file and one that is gone stay pending; all others are uploaded, and the first fault is raised."""
+    capture(handheld, b"refused")
+    gone = capture(handheld, b"gone")
+    capture(handheld, b"good")
+    (handheld.store.evidence_folder / f"{gone}.jpg").unlink()
+    platform.before = [passed, lambda _request: problem(413, "too-large")]
+    with pytest.raises(Refused, match="too-large"):
+        uploader(handheld).upload()
+    assert len(handheld.store.evidence(uploaded=True)) == 1
+    assert handheld.counts["uploads_failed"] == 2
+    with pytest.raises(FileNotFoundError):
+        uploader(handheld).upload()
+    assert len(handheld.store.evidence(uploaded=False)) == 1
+
+
 def test_answers_without_location_or_offset_are_not_followed(handheld: Handheld, platform: FakePlatform) -> None:
     """A creation without an address is refused, a state without an offset is asked for again."""
     capture(handheld)

@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from device_sim.bench.evidence_suite import EVIDENCE
 from device_sim.bench.frame import DEFAULT_SECONDS, MAX_RECORDS, MAX_SECONDS, BenchFailed, Options, Suite, run_suite
 from device_sim.bench.measurement import Row
-from device_sim.bench.show import result_table, suite_table, write_json
+from device_sim.bench.prove_suite import PROVE
+from device_sim.bench.show import note_lines, result_table, suite_table, write_json
 from device_sim.bench.sync_suite import SYNC
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC,)}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC, EVIDENCE, PROVE)}
 ALL = "all"
 
 
@@ -42,6 +44,8 @@ def bench(*, name: str | None, json_file: Path | None, seconds: float, records: 
     for suite in SUITES.values() if name == ALL else [SUITES[name]]:
         measured = _run(suite, Options(seconds, records))
         console.print(result_table(f"{suite.name}: {suite.about}", measured))
+        for line in note_lines(measured):
+            console.print(f"  {line}", style="dim", highlight=False)
         rows += measured
     if json_file is not None:
         write_json(json_file, rows)

@@ -94,6 +94,12 @@ class Installation:
             raise BenchFailed("the server is not running")
         return self.server.process.pid
 
+    def token(self, login: str) -> str:
+        """Sign an account in and return its token."""
+        credentials = {"login": login, "password": self.password}
+        response = httpx.post(f"{self.url}/api/v1/sign-in", json=credentials, timeout=READY_TIMEOUT_S, trust_env=False)
+        return str(_answer(response)["token"])
+
     def set_up(self) -> None:
         """Make and fill the database."""
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)

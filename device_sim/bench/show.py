@@ -14,15 +14,13 @@ from device_sim.bench.measurement import RAW, Row, percentile, ratio
 
 def result_table(title: str, rows: Sequence[Row]) -> Table:
     """Return the rows as a table, each product row with its share of the limit measured in the same run."""
-    table = Table(title=title, title_justify="left", show_lines=False)
-    table.add_column("案例 case", no_wrap=True)
-    table.add_column("系统 system", no_wrap=True)
-    for column in ("速率 rate/s", "占极限 of limit", "p50 ms", "p99 ms", "内存 RSS MB"):
+    table = Table(title=title, title_justify="left")
+    for column in ("案例\ncase", "系统\nsystem"):
+        table.add_column(column, no_wrap=True)
+    for column in ("速率\nrate /s", "占极限\nof limit", "p50\nms", "p99\nms", "内存\nRSS MB"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("说明 note", overflow="fold")
     for row in rows:
         measured, share = row.measured, ratio(row, rows)
-        extra = "".join(f"; {name} {value}" for name, value in measured.extra.items())
         table.add_row(
             row.case,
             row.system,
@@ -31,10 +29,18 @@ def result_table(title: str, rows: Sequence[Row]) -> Table:
             f"{1000 * percentile(measured.latencies_s, 0.50):,.1f}",
             f"{1000 * percentile(measured.latencies_s, 0.99):,.1f}",
             f"{measured.peak_rss_mb:,.0f}",
-            measured.note + extra,
             style="dim" if row.system == RAW else "",
         )
     return table
+
+
+def note_lines(rows: Sequence[Row]) -> list[str]:
+    """Return one line for each row: what was done, how durable it is, and further numbers."""
+    return [
+        f"{row.case} ({row.system}): {row.measured.note}"
+        + "".join(f"; {name} {value}" for name, value in row.measured.extra.items())
+        for row in rows
+    ]
 
 
 def suite_table(suites: Sequence[Suite]) -> Table:

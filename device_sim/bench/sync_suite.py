@@ -19,6 +19,7 @@ from device_sim.bench.own_process import in_own_process
 from device_sim.bench.process_figures import cpu_s, peak_rss_mb, reset_peak
 from device_sim.bench.raw_sync import SegmentKey, copy_database, raw_pull, raw_push
 from device_sim.bench.segments import JournalBuilder, Segment, inspections
+from device_sim.bench.shares import shares
 from sync.dots import Dot
 from sync.journal import SEGMENT_TYPE
 
@@ -30,6 +31,7 @@ PAGE = 2_000
 PULL_ROUNDS = 3
 READER_PAGE = 500
 APPLIED = b'"verdict":"applied"'
+INSPECTION = b'\n{"kind":"inspection"'
 DURABLE = "durable: SQLite WAL, FULL; commit before the reply"
 
 
@@ -90,7 +92,7 @@ class SyncBench:
 
     def warm_up(self) -> None:
         """Let every device push once, unmeasured: the server has loaded everything then."""
-        pushed = Pushed()
+        pushed = self.done["warm-up"] = Pushed()
         self._run(pushed, self._fresh_journals("warm-up", WARM_UP_ACTS * DEVICES, WARM_UP_ACTS), seconds=60.0)
 
     def push(self, case: str, acts_per_segment: int) -> Measurement:
@@ -164,9 +166,9 @@ class SyncBench:
             crew = run_crew([[partial(self._read_all, client, pages)] * PULL_ROUNDS], self.options.seconds)
         rounds = len(crew.latencies_s)
         count = sum(lines_in(page) for page in pages)
-        known = self._known_records()
-        if count != rounds * known:
-            raise BenchFailed(f"{rounds} pulls brought {count} records; the reader's scope has {known}")
+        known, brought = len(self._inspections()), sum(page.body.count(INSPECTION) for page in pages)
+        if brought != rounds * known:
+            raise BenchFailed(f"{rounds} pulls brought {brought} inspections; {known} were pushed")
         size_mb = sum(len(page.body) for page in pages) / 1e6
         note = f"{count:,} records in {len(pages)} pages of at most {PAGE:,}, {size_mb:.0f} MB; "
         note += f"p50 and p99 are of a whole pull; clients {crew.client_cores:.2f} cores"
@@ -177,10 +179,6 @@ class SyncBench:
         while more:
             page, cursor, more = read_page(client, cursor, PAGE)
             pages.append(page)
-
-    def _known_records(self) -> int:
-        """The reader's scope: every inspection that was pushed, and the one entity."""
-        return 1 + len(self._inspections())
 
     def _inspections(self) -> set[str]:
         return {record for pushed in self.done.values() for segment in pushed.segments for record in segment.records}
@@ -222,11 +220,6 @@ class SyncBench:
         return in_own_process(raw_pull, self.platform.database, PAGE, PULL_ROUNDS)
 
 
-def shares(total: int, parts: int) -> list[int]:
-    """Divide a number into as equal whole parts as it goes, none of them 0."""
-    return [max(1, total // parts + (index < total % parts)) for index in range(parts)]
-
-
 def read_page(client: LightClient, cursor: str, limit: int) -> tuple[Answer, str, bool]:
     """Pull one page; returns it with the next cursor and whether there is more."""
     answer = client.send("GET", f"/api/v1/sync/pull?limit={limit}&cursor={quote(cursor)}")
@@ -263,7 +256,7 @@ SYNC = Suite(
         "push-200": "new records, 200 acts a request",
         "push-500": "new records, 500 acts a request",
         "update-200": "three fields of stored records, 200 acts a request",
-        "pull": "one reader takes everything from the beginning; `missed`: records that a reader polling meanwhile missed",
+        "pull": "one reader takes everything from the start; `missed`: by a reader that polls during pushes",
     },
     open=_open,
 )

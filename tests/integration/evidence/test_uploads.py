@@ -256,17 +256,26 @@ def test_disk_error_keeps_what_counted(tus: Tus, monkeypatch: pytest.MonkeyPatch
     """A disk that refuses is told honestly; the upload goes on when it works again."""
     location = tus.create(10, body=b"12345").headers["Location"]
 
-    def refuse(_descriptor: int, _data: bytes, _offset: int) -> int:
-        raise OSError(number, os.strerror(number))
+    full = broken_for_good = False
 
-    def refuse_everything(_descriptor: int, _length: int) -> None:
-        raise OSError(number, os.strerror(number))
+    def write(descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        nonlocal full
+        if isinstance(data, memoryview):  # the upload's bytes; the small notes beside them still fit
+            full = True
+            raise OSError(number, os.strerror(number))
+        return os.pwrite(descriptor, data, offset)
 
-    with monkeypatch.context() as broken:
-        broken.setattr(parts_module, "os", _OsWith(pwrite=refuse))
-        assert problem_of(tus.patch(location, 5, b"67890"))[0] == status
-        broken.setattr(parts_module, "os", _OsWith(pwrite=refuse, ftruncate=refuse_everything))
-        assert problem_of(tus.patch(location, 5, b"67890"))[0] == status
+    def cut(descriptor: int, length: int) -> None:
+        if full and broken_for_good:
+            raise OSError(number, os.strerror(number))
+        os.ftruncate(descriptor, length)
+
+    for worse in (False, True):
+        full, broken_for_good = False, worse
+        with monkeypatch.context() as broken:
+            broken.setattr(parts_module, "os", _OsWith(pwrite=write, ftruncate=cut))
+            assert problem_of(tus.patch(location, 5, b"67890"))[0] == status
+        assert full
     assert tus.offset(location) == 5
     assert tus.patch(location, 5, b"67890").status_code == 204
 

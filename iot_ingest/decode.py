@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from schemas.telemetry import (
-    DEPTH_LIMIT,
     FACTORS,
     FLAGS,
     MESSAGE_LIMIT_BYTES,
@@ -60,7 +59,7 @@ def decode(topic: str, payload: bytes, received_at: datetime) -> Message:
         detail = f"{len(payload)} bytes, limit {MESSAGE_LIMIT_BYTES}"
         return _whole(topic, payload, received_at, "message-too-large", detail, sensor=sensor)
     try:
-        body = parse_json(payload, max_depth=DEPTH_LIMIT)
+        body = parse_json(payload)
     except Problem as problem:
         return _whole(topic, payload, received_at, "malformed-json", problem.detail, sensor=sensor)
     return _shape(topic, payload, received_at, sensor, body)

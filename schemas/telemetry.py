@@ -30,8 +30,6 @@ READINGS_LIMIT = 500
 """Most readings in one message."""
 SEQ_LIMIT = 2**53 - 1
 """Largest sequence number: what every JSON reader can hold exactly."""
-DEPTH_LIMIT = 6
-"""Deepest nesting of a message; the agreed shape needs three levels."""
 TEXT_LIMIT_CHARS = 64
 """Longest factor, unit, flag or time text; also what a dead letter keeps of them in its columns."""
 

@@ -51,8 +51,9 @@ def pages(client: FlaskClient, headers: dict[str, str], path: str) -> list[dict[
     while True:
         reply = client.get(path, query_string={"limit": 400, "after": following}, headers=headers)
         assert reply.status_code == 200, reply.text
-        rows += [row | {"sensor": body(reply)["sensor"]} for row in body(reply)["readings"]]
-        following = body(reply)["next"]
+        page = body(reply)
+        rows += [row | {"sensor": page["sensor"]} for row in page["readings"]]
+        following = page["next"]
         if following is None:
             return rows
 

@@ -113,7 +113,18 @@ def test_numbers_with_too_many_digits() -> None:
     refusal(b"1" * 100_000)
 
 
-@pytest.mark.parametrize("text", ["1" * 308, "1.7976931348623157e308", "-0.0", "1e-999", "-0", "1" * 300 + ".25"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1" * 308,
+        "1" * 309,
+        "1.7976931348623157e308",
+        "-0.0",
+        "1e-999",
+        "-0",
+        "1" * 300 + ".25",
+    ],
+)
 def test_large_and_small_numbers_of_a_double(text: str) -> None:
     """The range itself is inside."""
     value = parse_json(text.encode())

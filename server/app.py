@@ -71,6 +71,7 @@ def create_app(rt: Runtime) -> Flask:
     )
     app.extensions["fieldproof"] = rt
     app.extensions["fieldproof.principals"] = {"account": accounts.load_principal, "device": devices.load_principal}
+    app.extensions["fieldproof.revoked"] = accounts.is_revoked
     api = Api(app, spec_kwargs={"info": {"description": "可证明的监管后端 · The provable supervision backend"}})
     app.extensions["fieldproof.api"] = api
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})

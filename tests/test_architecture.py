@@ -113,6 +113,8 @@ def test_module_says_what_it_is_for(path: Path) -> None:
 def test_file_and_functions_are_short(path: Path) -> None:
     """A long file hides a concept that wants its own name, and so does a long function."""
     text = path.read_text(encoding="utf-8")
+    if path.parent.name == "versions":
+        return  # a revision of the schema is one generated list of tables
     limit = TEST_LINES_MAX if path.is_relative_to(ROOT / "tests") else SOURCE_LINES_MAX
     assert text.count("\n") <= limit
     functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]

@@ -29,6 +29,15 @@ class Account(Base):
     locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class RevokedToken(Base):
+    """A token that was signed out before its end; by its id, since a token can be spelled in several ways."""
+
+    __tablename__ = "revoked_token"
+
+    jti: Mapped[str] = mapped_column(String(36), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
 class SignInCode(Base):
     """A code that signs one account in, once, for a short time; only its SHA-256 is kept."""
 

@@ -5,11 +5,11 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 from werkzeug.security import check_password_hash, generate_password_hash
 
-from server.accounts.models import Account, SignInCode
+from server.accounts.models import Account, RevokedToken, SignInCode
 from server.audit.service import record_event
 from server.errors import Problem
 from server.runtime import Runtime
@@ -122,6 +122,19 @@ def redeem_code(session: Session, rt: Runtime, code: str) -> Account:
     row.used_at = rt.now()
     record_event(session, rt, account.id, "account.sign-in", "account", account.id, {"by": "code"})
     return account
+
+
+def revoke_token(session: Session, rt: Runtime, jti: str) -> None:
+    """End a token before its time; rows of tokens that have ended by themselves are dropped."""
+    now = rt.now()
+    session.execute(delete(RevokedToken).where(RevokedToken.expires_at < now))
+    if session.get(RevokedToken, jti) is None:
+        session.add(RevokedToken(jti=jti, expires_at=now + timedelta(seconds=rt.settings.token_s)))
+
+
+def is_revoked(session: Session, jti: str) -> bool:
+    """Tell whether a token was signed out."""
+    return session.get(RevokedToken, jti) is not None
 
 
 def account_by_login(session: Session, login: str) -> Account | None:

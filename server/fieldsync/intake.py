@@ -233,7 +233,7 @@ def _store(work: Intake, fresh: list[LinkedAct], waiting: dict[Dot, str], newest
             }
         )
     changed = work.batch.flush()
-    project(work.session, work.rt, changed, device=work.caller.subject, batch=work.batch)
+    project(work.session, work.rt, changed, work.batch)
     return receipts
 
 

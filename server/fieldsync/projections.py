@@ -3,15 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
+from server.db.engine import IN_LIST_LIMIT
 from server.evidence import service as evidence
 from server.inspections import projections as inspections
 from server.records.batch import Key, RecordBatch
 from server.records.lines import Placement
+from server.records.models import Act
 from server.runtime import Runtime
+from sync.dots import Dot
 from sync.policies import is_deleted
-from sync.registers import RecordState
+from sync.registers import DELETED, RecordState
 
 
 @dataclass(frozen=True)
@@ -21,42 +25,57 @@ class Changed:
     id: str
     placement: Placement
     state: RecordState
-    act_hash: str | None
-    """Hash of the newest act on it in this transaction; None for acts that were held before."""
 
 
-Handler = Callable[[Session, Runtime, Sequence[Changed], str | None], None]
+Handler = Callable[[Session, Runtime, Sequence[Changed]], None]
 
 
-def _declare_evidence(session: Session, rt: Runtime, changed: Sequence[Changed], device: str | None) -> None:
+def _declare_evidence(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
+    acts = _telling_acts(session, changed)
     for record in changed:
-        act_hash = record.act_hash or ""
-        if is_deleted(record.state):
-            evidence.withdraw(session, rt, record.id, device=device, act_hash=act_hash)
+        act = acts.get(record.id)
+        if act is None:
             continue
-        fields = inspections.read_fields("evidence", record.state)
-        if device is not None:
+        if is_deleted(record.state):
+            evidence.withdraw(session, rt, record.id, device=act.device, act_hash=act.hash)
+        elif act.device is not None:
             evidence.declare(
                 session,
                 rt,
                 record.id,
-                fields,
-                device=device,
-                act_hash=act_hash,
+                inspections.read_fields("evidence", record.state),
+                device=act.device,
+                act_hash=act.hash,
                 region=record.placement.region,
                 department=record.placement.department,
             )
 
 
-def _follow_tasks(session: Session, rt: Runtime, changed: Sequence[Changed], _device: str | None) -> None:
+def _telling_acts(session: Session, changed: Sequence[Changed]) -> dict[str, Act]:
+    """Return for each evidence record the act that declared its hash, or that deleted it."""
+    dots = {}
+    for record in changed:
+        values = record.state.live(DELETED) if is_deleted(record.state) else record.state.live("sha256")
+        if values:
+            dots[record.id] = min(values, key=lambda entry: (entry.at_ms, entry.dot)).dot
+    wanted = sorted(set(dots.values()))
+    found: dict[Dot, Act] = {}
+    for start in range(0, len(wanted), IN_LIST_LIMIT):
+        chunk = wanted[start : start + IN_LIST_LIMIT]
+        rows = session.execute(select(Act).where(tuple_(Act.journal, Act.seq).in_(chunk))).scalars()
+        found |= {Dot(act.journal, act.seq): act for act in rows}
+    return {record: found[dot] for record, dot in dots.items() if dot in found}
+
+
+def _follow_tasks(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
     inspections.follow_tasks(session, rt, [(record.id, record.placement, record.state) for record in changed])
 
 
-def _follow_inspections(session: Session, rt: Runtime, changed: Sequence[Changed], _device: str | None) -> None:
+def _follow_inspections(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
     inspections.follow_inspections(session, rt, [(record.id, record.placement, record.state) for record in changed])
 
 
-def _follow_parts(session: Session, rt: Runtime, changed: Sequence[Changed], _device: str | None) -> None:
+def _follow_parts(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
     inspections.touch(session, rt, {record.placement.parent for record in changed if record.placement.parent})
 
 
@@ -69,17 +88,16 @@ HANDLERS: dict[str, tuple[Handler, ...]] = {
 }
 
 
-def project(session: Session, rt: Runtime, keys: Sequence[Key], *, device: str | None, batch: RecordBatch) -> None:
-    """Let the domains follow what a batch changed, in its transaction."""
-    hashes = {batch.record_of[dot]: row["hash"] for dot, row in batch.rows.items() if dot in batch.record_of}
+def project(session: Session, rt: Runtime, keys: Sequence[Key], batch: RecordBatch) -> None:
+    """Let the domains follow what a batch changed, in its transaction; the batch has been flushed."""
     by_kind: dict[str, list[Changed]] = {}
     for kind, record_id in keys:
         held = batch.records[kind, record_id]
-        changed = Changed(record_id, held.placement, held.state, hashes.get((kind, record_id)))
+        changed = Changed(record_id, held.placement, held.state)
         by_kind.setdefault(kind, []).append(changed)
     for kind, changes in by_kind.items():
         for handler in HANDLERS.get(kind, ()):
-            handler(session, rt, changes, device)
+            handler(session, rt, changes)
 
 
 def project_office(session: Session, rt: Runtime, keys: Sequence[Key]) -> None:
@@ -87,4 +105,4 @@ def project_office(session: Session, rt: Runtime, keys: Sequence[Key]) -> None:
     session.flush()
     batch = RecordBatch(session, rt)
     batch.load(keys)
-    project(session, rt, keys, device=None, batch=batch)
+    project(session, rt, keys, batch)

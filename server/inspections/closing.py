@@ -21,7 +21,8 @@ from server.entities.models import Entity
 from server.entities.service import get_entity
 from server.errors import Problem
 from server.evidence.service import manifest
-from server.inspections.models import Inspection
+from server.inspections.models import Inspection, Task
+from server.leads import service as leads
 from server.officers.service import get_officers
 from server.records.lines import decode_state, view_of
 from server.records.models import Act, SyncedRecord
@@ -37,6 +38,8 @@ BATCH = 50
 RETRY_S = 2
 """A blocked inspection is looked at again after this long, or as soon as one of its records changes."""
 SIGNERS = 2
+NO_PROBLEM = "01"
+"""Code of the table `inspection_result`: a lead verified with this result is refuted, with any other confirmed."""
 NEEDED = ("entity", "checklist", "inspected_at", "form", "category", "result", "conclusion", "officers")
 
 Blocker = dict[str, Any]
@@ -117,6 +120,9 @@ def _close(session: Session, rt: Runtime, row: Inspection, fields: Mapping[str, 
         return 0
     office_write_many(session, rt, [OfficeChange("inspection", row.id, {"status": "closed"}, SYSTEM)])
     row.status, row.closed_at, row.behavior = "closed", rt.now(), behavior
+    task = session.get(Task, row.task) if row.task else None
+    if task is not None and task.lead is not None:
+        leads.advance(session, rt, task.lead, "refuted" if fields["result"] == NO_PROBLEM else "confirmed")
     record_event(session, rt, SYSTEM, "inspection.close", "inspection", row.id, {"behavior": behavior})
     return 1
 

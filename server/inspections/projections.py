@@ -9,10 +9,13 @@ from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
 from server.inspections.models import Inspection, Task
+from server.leads import service as leads
 from server.records.lines import Placement, view_of
 from server.runtime import Runtime
 from sync.registers import RecordState
 
+LEAD_STEPS = {"signed_for": "signed_for", "in_progress": "verifying"}
+"""Where a lead stands while its task is worked on."""
 FollowedRecord = tuple[str, Placement, RecordState]
 
 
@@ -33,6 +36,8 @@ def follow_tasks(session: Session, rt: Runtime, records: Sequence[FollowedRecord
             row.entity, row.inspection = fields["entity"], fields["inspection"]
             session.add(row)
         row.title, row.status, row.due_at = fields["title"], fields["status"], instant(fields["due_at"])
+        if row.lead is not None and row.status in LEAD_STEPS:
+            leads.advance(session, rt, row.lead, LEAD_STEPS[row.status])
 
 
 def follow_inspections(session: Session, rt: Runtime, records: Sequence[FollowedRecord]) -> None:

@@ -140,6 +140,20 @@ def mark_pushed(session: Session, rt: Runtime, lead_id: str, task_id: str) -> No
     record_event(session, rt, SYSTEM, "lead.push", "lead", lead_id, {"task": task_id})
 
 
+def advance(session: Session, rt: Runtime, lead_id: str, status: str) -> bool:
+    """Move a lead forward as its task goes on; a lead never goes back. Returns whether it moved.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    lead = get_lead(session, lead_id)
+    if STATUSES.index(status) <= STATUSES.index(lead.status):
+        return False
+    lead.status = status
+    record_event(session, rt, SYSTEM, "lead.advance", "lead", lead_id, {"status": status})
+    return True
+
+
 def get_lead(session: Session, lead_id: str) -> Lead:
     """Return a lead.
 

@@ -14,6 +14,7 @@ from flask import (
 from flask_babel import gettext
 from werkzeug.wrappers import Response as BaseResponse
 
+from server.accounts import service as accounts
 from server.accounts.service import MAX_PASSWORD_CHARS
 from server.errors import Problem
 from server.fieldsync.conflicts import MAX_REASON_CHARS, MIN_REASON_CHARS
@@ -22,7 +23,7 @@ from server.pages import session as browser
 from server.pages.display import STATIC, clock_time
 from server.pages.listings import conflict_rows
 from server.pages.overview import load_overview
-from server.web.auth import principal, public, require
+from server.web.auth import principal, public, require, token_id
 from server.web.transaction import runtime, session, transactional
 
 POLL_MS = 4_000
@@ -168,7 +169,9 @@ def _sign_in_form(target: str, error: str, login: str, status: int) -> Response:
 @blp.post("/sign-out")
 @require(*browser.PEOPLE)
 def sign_out() -> Response:
-    """End the session of this browser."""
+    """End the session of this browser; a copy of its token ends with it."""
+    with runtime().db.write() as session:
+        accounts.revoke_token(session, runtime(), token_id())
     g.pop("principal", None)
     return browser.end(redirect_response(url_for("pages.sign_in")), runtime())
 

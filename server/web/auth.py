@@ -178,7 +178,10 @@ def authenticate() -> Principal:
         if not hmac.compare_digest(given.encode(), csrf_token(rt, jti).encode()):
             raise Problem("forbidden", detail="CSRF token missing or wrong")
     loaders = cast(Mapping[str, PrincipalLoader], current_app.extensions["fieldproof.principals"])
+    is_revoked = cast(Callable[[Session, str], bool], current_app.extensions["fieldproof.revoked"])
     with rt.db.read() as session:
+        if is_revoked(session, jti):
+            raise Problem("unauthenticated", detail="signed out")
         caller = loaders[claims["aud"]](session, str(claims["sub"]))
     g.principal, g.token_id = caller, jti
     return caller

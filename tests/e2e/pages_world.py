@@ -135,7 +135,7 @@ def device_act(
     batch.apply(Incoming("inspection", inspection, change, officer, device, parts))
     session.flush()
     batch.take_positions()
-    project(session, rt, batch.flush(), device=device, batch=batch)
+    project(session, rt, batch.flush(), batch)
 
 
 def add_lead(session: Session, rt: Runtime, entity: Entity, number: int) -> str | None:

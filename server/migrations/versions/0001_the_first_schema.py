@@ -344,6 +344,14 @@ def upgrade() -> None:
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_proof_pending'))
     )
+    op.create_table('revoked_token',
+    sa.Column('jti', sa.String(length=36), nullable=False),
+    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('jti', name=op.f('pk_revoked_token'))
+    )
+    with op.batch_alter_table('revoked_token', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_revoked_token_expires_at'), ['expires_at'], unique=False)
+
     op.create_table('rule_version',
     sa.Column('id', sa.String(length=36), nullable=False),
     sa.Column('code', sa.String(length=64), nullable=False),
@@ -629,6 +637,10 @@ def downgrade() -> None:
 
     op.drop_table('sensor')
     op.drop_table('rule_version')
+    with op.batch_alter_table('revoked_token', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_revoked_token_expires_at'))
+
+    op.drop_table('revoked_token')
     op.drop_table('proof_pending')
     op.drop_table('proof_node')
     op.drop_table('proof_log')

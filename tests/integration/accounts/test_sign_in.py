@@ -4,9 +4,18 @@ import pytest
 from flask.testing import FlaskClient
 
 from server.accounts.models import Account
-from server.accounts.service import LOCK_S, MAX_FAILURES, NewAccount, add_account, issue_code, redeem_code
+from server.accounts.service import (
+    LOCK_S,
+    MAX_FAILURES,
+    NewAccount,
+    add_account,
+    issue_code,
+    redeem_code,
+    revoke_token,
+)
 from server.errors import Problem
 from server.runtime import Runtime
+from server.web.auth import read_token
 from tests.conftest import FakeClock
 from tests.field_device import body
 
@@ -58,6 +67,19 @@ def test_tokens_expire_and_die_with_the_account(
     clock.advance(rt.settings.token_s + 1)
     reply = client.get("/api/v1/devices", headers=headers)
     assert (reply.status_code, body(reply)["detail"]) == (401, "token expired")
+
+
+def test_signed_out_tokens_are_dead(client: FlaskClient, account: str, rt: Runtime) -> None:
+    """A token that was signed out no longer works, however it is spelled; others of the account do."""
+    first, second = (str(_sign_in(client, PASSWORD)[1]["token"]) for _ in range(2))
+    jti = str(read_token(rt, first)["jti"])
+    with rt.db.write() as session:
+        revoke_token(session, rt, jti)
+        revoke_token(session, rt, jti)
+    for spelled in (first, first + "="):
+        reply = client.get("/api/v1/devices", headers={"Authorization": f"Bearer {spelled}"})
+        assert reply.status_code == 401
+    assert client.get("/api/v1/devices", headers={"Authorization": f"Bearer {second}"}).status_code == 200
 
 
 def test_one_time_code(account: str, rt: Runtime, clock: FakeClock) -> None:

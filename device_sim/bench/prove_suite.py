@@ -131,8 +131,9 @@ def leaf_bytes(index: int) -> bytes:
 
 def raw_append(leaves: int) -> Measurement:
     """Hash a number of leaves, and each pair of nodes above them, in memory."""
+    contents = [leaf_bytes(index) for index in range(leaves)]
     started = time.perf_counter()
-    level = [leaf_hash(leaf_bytes(index)) for index in range(leaves)]
+    level = [leaf_hash(content) for content in contents]
     hashed = leaves
     while len(level) > 1:
         pairs = zip(level[::2], level[1::2], strict=False)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from device_sim.bench.frame import Suite
@@ -14,17 +15,17 @@ from device_sim.bench.measurement import RAW, Row, percentile, ratio
 
 def result_table(title: str, rows: Sequence[Row]) -> Table:
     """Return the rows as a table, each product row with its share of the limit measured in the same run."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("案例\ncase", "系统\nsystem"):
         table.add_column(column, no_wrap=True)
-    for column in ("速率\nrate /s", "占极限\nof limit", "p50\nms", "p99\nms", "内存\nRSS MB"):
+    for column in ("速率\nrate", "占极限\nof limit", "p50\nms", "p99\nms", "内存\nRSS MB"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         measured, share = row.measured, ratio(row, rows)
         table.add_row(
             row.case,
             row.system,
-            f"{measured.rate_per_s:,.{_digits(measured.rate_per_s)}f} {row.unit}",
+            f"{measured.rate_per_s:,.{_digits(measured.rate_per_s)}f}/s",
             "" if share is None else f"{share:.3f}",
             f"{1000 * percentile(measured.latencies_s, 0.50):,.1f}",
             f"{1000 * percentile(measured.latencies_s, 0.99):,.1f}",
@@ -37,7 +38,7 @@ def result_table(title: str, rows: Sequence[Row]) -> Table:
 def note_lines(rows: Sequence[Row]) -> list[str]:
     """Return one line for each row: what was done, how durable it is, and further numbers."""
     return [
-        f"{row.case} ({row.system}): {row.measured.note}"
+        f"{row.case} ({row.system}, {row.unit}): {row.measured.note}"
         + "".join(f"; {name} {value}" for name, value in row.measured.extra.items())
         for row in rows
     ]

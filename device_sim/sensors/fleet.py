@@ -22,7 +22,7 @@ from device_sim.sensors.replay import Outgoing, ReplayPlan, outgoing
 
 WINDOW = 50
 """Most messages of one sensor on their way at once."""
-SENSORS_LIMIT = 200
+SENSORS_LIMIT = 1_000
 """Most sensors in one process: each has a connection and a thread."""
 STALL_S = 30.0
 """Without any PUBACK for this long the fleet gives up; the broker may be restarted in between."""

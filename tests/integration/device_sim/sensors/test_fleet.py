@@ -70,7 +70,7 @@ def test_a_refused_sensor_is_said(broker: Broker, monkeypatch: pytest.MonkeyPatc
 
 def test_a_fleet_has_limits(broker: Broker) -> None:
     """No sensors is no fleet."""
-    with pytest.raises(ValueError, match="1 to 200"):
+    with pytest.raises(ValueError, match="1 to 1000"):
         run_fleet([], (HOST, broker.port), ReplayPlan(), 10, PublishedRecord(None))
 
 
@@ -107,7 +107,7 @@ def test_the_command_fails_in_words(broker: Broker, tmp_path: Path, monkeypatch:
     for text, expected in [
         ("{", "not a list"),
         ('[{"sensor": "a/b"}]', "not a list"),
-        ("[]", "1 to 200"),
+        ("[]", "1 to 1000"),
         (" " * 2**21, "larger"),
     ]:
         path.write_text(text)

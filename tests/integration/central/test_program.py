@@ -1,5 +1,6 @@
 """The central system as a real program against a real server."""
 
+import subprocess
 import threading
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_sim.central.store import CentralStore
 from sync.checkpoints import VerifierKey
-from tests.integration.central.conftest import Platform
+from tests.integration.central.conftest import END_TIMEOUT_S, FIELDPROOF, Platform
 
 KILLS = 5
 
@@ -98,3 +99,12 @@ def test_a_missing_key_and_a_wrong_password_end_with_one_line(platform: Platform
         assert said.startswith("Error: ")
         assert reason in said
         assert len(said.splitlines()) == 1
+
+
+def test_a_password_is_needed(platform: Platform) -> None:
+    """Without a password file and without the variable, the command says what is missing."""
+    command = [FIELDPROOF, "central", "pull", "--url", platform.url, "--store", str(platform.store)]
+    command += ["--public-key", str(platform.public_key)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=END_TIMEOUT_S, check=False)
+    assert ended.returncode == 2
+    assert "FIELDPROOF_CENTRAL_PASSWORD is needed" in ended.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import DBAPIError
 
 from server.accounts.service import ROLES, NewAccount, account_by_login, add_account, issue_code
 from server.app import create_app
@@ -49,6 +50,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except Problem as problem:
             raise click.ClickException(f"{problem.kind.title_zh} / {problem.kind.title_en}: {problem}") from problem
+        except DBAPIError as error:
+            raise click.ClickException(f"database: {error.orig} (has `fieldproof migrate` been run?)") from error
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

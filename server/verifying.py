@@ -165,5 +165,5 @@ def check_custody(session: Session) -> Check:
         entries, faults = custody(session, evidence)
         check.checked += len(entries)
         for fault in faults:
-            check.found(f"{evidence.id}: {fault}")
+            check.found(f"{evidence.id}:{fault.seq}: {fault.reason}")
     return check

@@ -72,6 +72,7 @@ def run_forever(rt: Runtime) -> None:
 
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    log.info("worker: ready")
     while not stop.is_set():
         try:
             done = run_once(rt)

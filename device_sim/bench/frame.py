@@ -11,7 +11,7 @@ from pathlib import Path
 
 from device_sim.bench.measurement import Measurement, Row
 
-DEFAULT_SECONDS = 5.0
+DEFAULT_SECONDS = 3.0
 """A case stops sending after so long, whatever is left."""
 MAX_SECONDS = 3_600.0
 MAX_RECORDS = 10_000_000

@@ -101,7 +101,7 @@ class IngestBench:
         _wait_ready(ingester, ready)
         counts = shares(self.options.size(MESSAGES), len(SENSORS))
         packets = [
-            publish_packets(readings_topic(sensor), payloads(count))
+            publish_packets(readings_topic(sensor), payloads(sensor, count))
             for sensor, count in zip(SENSORS, counts, strict=True)
         ]
         address = (HOST, broker.port)
@@ -125,16 +125,17 @@ class IngestBench:
         return Measurement(len(sent_at), seconds, latencies(sent_at, seen), peak_rss_mb(pids[0]), note)
 
 
-def payloads(count: int) -> list[bytes]:
-    """Return the messages of one sensor: dense numbers, one reading each, about 150 bytes."""
+def payloads(sensor: str, count: int) -> list[bytes]:
+    """Return the messages of one sensor: dense numbers, one reading each, about 140 bytes."""
     made = []
     for number in range(count):
         hour, factor = divmod(number, len(FACTORS))
         reading = {
-            "time": (FIRST_HOUR + timedelta(hours=hour)).isoformat(), "factor": FACTORS[factor],
+            "time": (FIRST_HOUR + timedelta(hours=hour)).isoformat(timespec="milliseconds"), "factor": FACTORS[factor],
             "value": 5 + number % 7 + 0.5, "unit": "ug/m3", "flag": "N",
         }  # fmt: skip
-        made.append(json.dumps({"seq": number + 1, "readings": [reading]}, separators=(",", ":")).encode())
+        message = {"seq": number + 1, "sensor": sensor, "readings": [reading]}
+        made.append(json.dumps(message, separators=(",", ":")).encode())
     return made
 
 

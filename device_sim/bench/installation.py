@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_sim.bench.frame import BenchFailed
 from device_sim.demo.office import Office, OfficeFault
-from device_sim.demo.programs import Program, ProgramFailed, Programs, answers, free_port
+from device_sim.demo.programs import Program, ProgramFailed, Programs, answers, free_port, tail
 from device_sim.handheld.link import base64url
 from device_sim.sample.naming import synthetic_uscc
 from sync.ids import RANDOM_BYTES, uuid7
@@ -107,9 +107,17 @@ class Installation:
         descriptor = os.open(seed_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             json.dump(self._seed(), out, ensure_ascii=False)
-        self.programs.run("migrate", ["migrate"])
-        self.programs.run("seed", ["seed", str(seed_file)])
+        self._run("migrate", ["migrate"])
+        self._run("seed", ["seed", str(seed_file)])
         seed_file.unlink()
+
+    def _run(self, name: str, arguments: Sequence[str]) -> None:
+        """Run a program to its end; what it prints stays in its log."""
+        program = self.programs.start(name, arguments)
+        code = program.wait(READY_TIMEOUT_S)
+        self.programs.running.remove(program)
+        if code:
+            raise ProgramFailed(f"{name} ended with {code}:\n{tail(program.log)}")
 
     def serve(self) -> None:
         """Start the server and wait until it answers; then enrol, approve and sign in the devices."""

@@ -100,7 +100,7 @@ def run_crew(queues: Sequence[Sequence[Work]], seconds: float) -> CrewResult:
 
     Args:
         queues: the work of each member; a piece that has begun is always finished.
-        seconds: after so long nothing new is begun.
+        seconds: after so long nothing new is begun, but for each member's first piece.
 
     Raises:
         BenchFailed: a piece of work failed.
@@ -109,11 +109,11 @@ def run_crew(queues: Sequence[Sequence[Work]], seconds: float) -> CrewResult:
     deadline = [0.0]
 
     def member(queue: Sequence[Work]) -> list[float]:
-        took = []
+        took: list[float] = []
         started.wait()
         for work in queue:
             before = time.perf_counter()
-            if before >= deadline[0]:
+            if took and before >= deadline[0]:
                 break
             work()
             took.append(time.perf_counter() - before)

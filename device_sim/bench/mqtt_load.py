@@ -87,6 +87,7 @@ class Publisher:
         self._socket.sendall(connect_packet(client_id, user, password))
         answer = self._socket.recv(CONNACK_BYTES)
         if len(answer) != CONNACK_BYTES or answer[3] != 0:
+            self.close()
             raise BenchFailed(f"the broker refused the publisher {client_id}: {answer!r}")
 
     def publish(self, packets: Sequence[bytes], pace: Pace, deadline: float) -> list[float]:

@@ -141,7 +141,7 @@ def raw_append(leaves: int) -> Measurement:
         level = [node_hash(left, right) for left, right in pairs] + odd
         hashed += len(level) - len(odd)
     seconds = time.perf_counter() - started
-    note = f"{hashed:,} hashes, one process; nothing stored, nothing durable"
+    note = f"{leaves:,} leaves, {hashed:,} hashes, one process; nothing stored, nothing durable"
     return Measurement(leaves, seconds, [seconds], 0.0, note)
 
 
@@ -153,7 +153,7 @@ def raw_prove(paths: list[int]) -> Measurement:
         for _ in range(length):
             node = node_hash(node, node)
         latencies.append(time.perf_counter() - begun)
-    note = f"{sum(paths):,} node hashes, one process; nothing read"
+    note = f"{len(paths):,} proofs, {sum(paths):,} node hashes, one process; nothing read"
     return Measurement(len(paths), time.perf_counter() - started, latencies, 0.0, note)
 
 

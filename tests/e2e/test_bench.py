@@ -1,0 +1,48 @@
+"""The benchmarks from end to end, as small as they go: real programs, and every count is checked by the run itself."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from device_sim.bench.brokers import mosquitto_program
+from device_sim.bench.cli import bench
+from device_sim.bench.measurement import PRODUCT, RAW
+
+pytestmark = pytest.mark.slow
+
+CASES = {
+    "sync": ("push-25", "push-200", "push-500", "update-200", "pull"),
+    "evidence": ("upload", "verify"),
+    "ingest": ("sqlite", "sqlite-mosquitto") if mosquitto_program() else ("sqlite",),
+    "prove": ("append", "prove"),
+}
+RECORDS = 40
+MEMBERS = {"system", "case", "rate_per_s", "unit", "p50_ms", "p99_ms", "peak_rss_mb", "note"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_benchmark_measures_the_product_and_its_limit(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything that was sent arrives, each case has its limit in the same run, and nothing is left behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    out = tmp_path / "out.json"
+    result = CliRunner().invoke(bench, [name, "--records", str(RECORDS), "--seconds", "60", "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(out.read_text("utf-8"))
+    assert [(row["case"], row["system"]) for row in rows] == [
+        (case, system) for case in CASES[name] for system in (PRODUCT, RAW)
+    ]
+    for row in rows:
+        assert row.keys() - {"missed"} == MEMBERS
+        assert row["rate_per_s"] > 0
+        assert 0 < row["p50_ms"] <= row["p99_ms"]
+        assert 1 < row["peak_rss_mb"] < 2_000
+        assert row["note"].startswith(f"{RECORDS} ") or row["case"] == "pull"
+    if name == "sync":
+        assert [row["missed"] for row in rows if "missed" in row] == [0]
+    assert list((tmp_path / "temporary").iterdir()) == []

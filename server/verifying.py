@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from server.devices.models import Device
 from server.evidence.models import Evidence
 from server.evidence.service import custody
+from server.exchange.verify import verify_behaviors
 from server.fieldsync.conflicts import field_values
 from server.fieldsync.models import Journal, SegmentSignature
 from server.prooflog.verify import verify_log
@@ -48,13 +49,15 @@ class Check:
 def verify_everything(rt: Runtime) -> list[Check]:
     """Check the whole database in one consistent snapshot; nothing is changed."""
     with rt.db.read() as session:
-        checked, findings = verify_log(session, rt)
+        leaves, log_findings = verify_log(session, rt)
+        behaviors, behavior_findings = verify_behaviors(session)
         return [
             check_journals(session),
             check_signatures(session),
             check_records(session),
             check_custody(session),
-            Check("证明日志 proof log", checked, list(findings)),
+            Check("证明日志 proof log", leaves, list(log_findings)),
+            Check("监管行为 behaviors", behaviors, list(behavior_findings)),
         ]
 
 

@@ -18,7 +18,7 @@ from device_sim.sensors.cli import sensors
 
 @click.group()
 def device() -> None:
-    """Simulated handhelds, and a proxy that spoils their connections. / 模拟手持终端与故障代理"""
+    """模拟手持终端、传感器与故障代理。Simulated handhelds, sensors, and a proxy that spoils connections."""
 
 
 @device.command()

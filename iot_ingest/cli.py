@@ -100,7 +100,7 @@ class Ingester:
     help="Pause that ends a batch.",
 )
 def ingest(host: str | None, port: int | None, client_id: str, batch: int, silence_ms: int) -> None:
-    """Take in sensor readings over MQTT (遥测接入).
+    """接入传感器遥测（MQTT）。Take in sensor readings over MQTT.
 
     Messages are acknowledged only after they are committed; on SIGTERM what is in hand is committed first. The broker's
     user and password come from FIELDPROOF_MQTT_USER and FIELDPROOF_MQTT_PASSWORD.

@@ -27,7 +27,7 @@ from device_sim.bench.mqtt_load import Publisher, PublisherCrew, publish_packets
 from device_sim.bench.process_figures import cpu_s, peak_rss_mb
 from device_sim.bench.raw_sync import connect
 from device_sim.bench.shares import shares
-from device_sim.broker import HOST
+from device_sim.broker import HOST, INGEST_USER
 from device_sim.demo.programs import Program, ProgramFailed, tail
 from schemas.telemetry import readings_topic
 
@@ -58,6 +58,9 @@ class IngestBench:
             platform.set_up()
             with BROKERS[broker_name](home / "broker") as broker:
                 platform.programs.environment = {
+                    **platform.programs.environment,
+                    "FIELDPROOF_MQTT_HOST": HOST,
+                    "FIELDPROOF_MQTT_USER": INGEST_USER,
                     "FIELDPROOF_MQTT_PORT": str(broker.port),
                     "FIELDPROOF_MQTT_PASSWORD": broker.ingest_password,
                 }
@@ -73,7 +76,7 @@ class IngestBench:
         home = self._fresh_folder()
         database, config, log = home / "stock.db", home / "stock.json", home / "stock.log"
         with BROKERS[broker_name](home / "broker") as broker:
-            settings = {"host": HOST, "port": broker.port, "user": "ingest", "password": broker.ingest_password}
+            settings = {"host": HOST, "port": broker.port, "user": INGEST_USER, "password": broker.ingest_password}
             descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as out:
                 json.dump({**settings, "database": str(database)}, out)

@@ -62,7 +62,14 @@ class Installation:
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
-        self.programs = Programs(self.home, {"FIELDPROOF_PUBLIC_URL": self.url})
+        # every place is named: a variable of the caller's shell must not lead to a database that is in use
+        places = {
+            "FIELDPROOF_PUBLIC_URL": self.url,
+            "FIELDPROOF_DATABASE_URL": f"sqlite:///{self.database}",
+            "FIELDPROOF_EVIDENCE_DIR": str(self.home / "evidence"),
+            "FIELDPROOF_KEYS_DIR": str(self.home / "keys"),
+        }
+        self.programs = Programs(self.home, places)
         self.entity = new_id()
         self.password = secrets.token_urlsafe(18)
         self.officers = [new_id() for _ in range(self.devices_wanted)]
@@ -106,7 +113,7 @@ class Installation:
         seed_file = self.home / "seed.json"
         descriptor = os.open(seed_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            json.dump(self._seed(), out, ensure_ascii=False)
+            json.dump(self.seed_content(), out, ensure_ascii=False)
         self._run("migrate", ["migrate"])
         self._run("seed", ["seed", str(seed_file)])
         seed_file.unlink()
@@ -132,7 +139,8 @@ class Installation:
             self._office.close()
         self.programs.stop_all()
 
-    def _seed(self) -> dict[str, list[dict[str, Any]]]:
+    def seed_content(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what the seed file holds: officers and their accounts, the office's accounts, an entity, sensors."""
         officers = [self._officer(index, officer) for index, officer in enumerate(self.officers)]
         people = [self._account(role, role) for role in ("operator", "auditor", "central")]
         people += [

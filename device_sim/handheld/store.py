@@ -53,6 +53,8 @@ _RULES = (
     BEGIN SELECT RAISE(ABORT, 'acts are never removed'); END""",
 )
 
+_MERGED = "('applied', 'merged', 'conflict')"
+"""Statuses of acts that served states hold."""
 _ACT_COLUMNS = "journal, seq, hash, header, body, personal"
 
 
@@ -235,18 +237,26 @@ class HandheldStore:
     # What the server said about acts.
 
     def confirm(self, receipts: Iterable[Receipt]) -> None:
-        """Keep receipts. The first one of an act stays as it came; a later one only confirms the act again."""
+        """Keep receipts. The first one of an act stays as it came; a later one only confirms the act again.
+
+        A receipt of an act that was not merged at first has no position; what its status has told since stays.
+        """
         for receipt in receipts:
             self.db.execute(
                 """UPDATE acts SET confirmed = 1, receipt = coalesce(receipt, ?), status = coalesce(status, ?),
-                position = ? WHERE journal = ? AND seq = ? AND hash = ?""",
+                position = coalesce(nullif(?, 0), position, 0) WHERE journal = ? AND seq = ? AND hash = ?""",
                 (receipt.line, receipt.verdict, receipt.position, *receipt.dot, receipt.act_hash),
             )
 
     def set_status(self, dot: Dot, status: str, position: int) -> None:
-        """Keep the present status of an act, and the position from which served states hold it."""
+        """Keep the present status of an act, and the position from which served states hold it.
+
+        That is where it was merged; when its status rises later, it has long been in them.
+        """
         self.db.execute(
-            "UPDATE acts SET status = ?, position = ? WHERE journal = ? AND seq = ?", (status, position, *dot)
+            f"""UPDATE acts SET position = CASE WHEN status IN {_MERGED} AND position > 0 THEN position ELSE ? END,
+            status = ? WHERE journal = ? AND seq = ?""",  # noqa: S608 - only constants
+            (position, status, *dot),
         )
 
     def unconfirm(self, journal: str, after: int) -> None:

@@ -128,6 +128,7 @@ class RecordBatch:
         for other in concurrent(change.dot, {dot: act.seen for dot, act in held.history.items()}):
             clash = contradict(change, held.history[other], policies_of(key[0]))
             for dot in (change.dot, other):
+                self.record_of[dot] = key
                 self._raise(dot, Verdict.CONFLICT if clash else Verdict.MERGED)
 
     def _load_history(self, key: Key) -> dict[Dot, Change]:
@@ -188,14 +189,13 @@ class RecordBatch:
 
     def flush(self) -> list[Key]:
         """Write acts, records, statuses and conflicts; call after :meth:`take_positions`. Returns the changed keys."""
-        newest = max((held.position for held in self.records.values()), default=0)
         self._write_records()
         for dot, row in self.rows.items():
             if dot in self.record_of:
                 row["status_position"] = self.records[self.record_of[dot]].position
         if self.rows:
             self.session.execute(insert(Act), list(self.rows.values()))
-        self._write_statuses(newest)
+        self._write_statuses()
         self._write_conflicts()
         return [key for key, held in self.records.items() if held.changed]
 
@@ -227,14 +227,17 @@ class RecordBatch:
             self.session.execute(update(SyncedRecord), known)
         insert_ignore(self.session, RecordAssignee.__table__, people)  # type: ignore[arg-type]  # FromClause in stubs
 
-    def _write_statuses(self, newest: int) -> None:
+    def _write_statuses(self) -> None:
+        """A status changes where its record does: devices take the position for the line that holds the act."""
         for dot, (status, at_ms) in self.released.items():
-            values = {"status": status, "at_ms": at_ms, "waiting_for": None, "status_position": newest}
+            position = self.records[self.record_of[dot]].position
+            values = {"status": status, "at_ms": at_ms, "waiting_for": None, "status_position": position}
             self.session.execute(update(Act).where(Act.journal == dot.journal, Act.seq == dot.seq).values(values))
         for dot, to in self.raises.items():
             lower = [status for status in SETTLED if raised(status, to) != status]
             target = update(Act).where(Act.journal == dot.journal, Act.seq == dot.seq, Act.status.in_(lower))
-            self.session.execute(target.values(status=to, status_position=newest))
+            position = self.records[self.record_of[dot]].position
+            self.session.execute(target.values(status=to, status_position=position))
 
     def _write_conflicts(self) -> None:
         for key, held in self.records.items():

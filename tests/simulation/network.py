@@ -1,0 +1,166 @@
+"""The network between handhelds and the platform: it loses, cuts, repeats and delays as the seed says."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import httpx
+
+from server.errors import PROBLEMS
+from tests.simulation.in_process import CRASH_AFTER, CRASH_BEFORE, Platform, ServerCrash
+
+BASE_URL = "http://platform.example"
+PUSH = "/api/v1/sync/push"
+MAX_IN_FLIGHT = 20
+"""Delayed requests kept; past it the oldest is lost."""
+LATENCY_S = 0.05
+
+
+class Violation(AssertionError):
+    """A promise of the platform was broken."""
+
+
+class Fault(StrEnum):
+    """What may happen to one request."""
+
+    LOST_REQUEST = "request lost"
+    LOST_REPLY = "reply lost"
+    CUT_REPLY = "reply cut"
+    CUT_REQUEST = "request cut"
+    TWICE = "request twice"
+    DELAYED = "request delayed"
+    CRASH_BEFORE = "server crash before the commit"
+    CRASH_AFTER = "server crash after the commit"
+
+
+class CutStream(httpx.SyncByteStream):
+    """A reply that ends too early: with the error that an incomplete body is, or silently where it has no length."""
+
+    def __init__(self, content: bytes, error: httpx.TransportError | None) -> None:
+        """Serve `content`, then raise."""
+        self._content, self._error = content, error
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield what arrived."""
+        yield self._content
+        if self._error is not None:
+            raise self._error
+
+
+@dataclass
+class Network:
+    """All connections to one platform."""
+
+    platform: Platform
+    random: random.Random
+    note: Callable[[str], None]
+    between: Callable[[str], None]
+    """Called before a request of a device is delivered: others may act now, and the device may die."""
+    faulty: bool = True
+    fault_rate: float = 0.15
+    in_flight: list[httpx.Request] = field(default_factory=list)
+    receipts: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    """Every receipt that ever left the server, by dot."""
+    requests: int = 0
+
+    def client(self, name: str) -> httpx.Client:
+        """A client whose requests take this network."""
+        return httpx.Client(transport=_Wire(self, name), base_url=BASE_URL, trust_env=False)
+
+    def deliver(self, request: httpx.Request) -> httpx.Response:
+        """Bring a request to the server and take what it answers; a dying server is started again."""
+        self.requests += 1
+        self.platform.clock.advance(LATENCY_S)
+        inner = httpx.WSGITransport(self.platform.app)
+        try:
+            response = inner.handle_request(request)
+            content = response.read()
+        except ServerCrash as crash:
+            self.note(f"server dies {crash}")
+            self.platform.restart()
+            raise httpx.ReadError("the server died") from crash
+        self._check(request, response.status_code, content)
+        return httpx.Response(response.status_code, headers=response.headers, content=content)
+
+    def deliver_late(self) -> None:
+        """Deliver one of the delayed requests; nobody waits for its answer any more."""
+        if not self.in_flight:
+            return
+        request = self.in_flight.pop(self.random.randrange(len(self.in_flight)))
+        self.note(f"late {request.method} {request.url.path}")
+        try:
+            self.deliver(request)
+        except httpx.TransportError:
+            return
+
+    def _check(self, request: httpx.Request, status: int, content: bytes) -> None:
+        where = f"{request.method} {request.url.path}"
+        if status >= 500:
+            raise Violation(f"{where} answered {status}: {content[:300].decode(errors='replace')}")
+        if status >= 400 and request.method != "HEAD":
+            code = json.loads(content).get("code")
+            if code not in PROBLEMS:
+                raise Violation(f"{where} answered {status} without a known problem: {content[:300]!r}")
+        if status == 200 and request.url.path == PUSH:
+            for line in content.removesuffix(b"\n").split(b"\n")[1:]:
+                members = json.loads(line)
+                dot = (members["journal"], members["seq"])
+                if self.receipts.setdefault(dot, line) != line:
+                    raise Violation(f"receipt of {dot[0]}:{dot[1]} changed: {self.receipts[dot]!r} -> {line!r}")
+
+
+class _Wire(httpx.BaseTransport):
+    def __init__(self, network: Network, name: str) -> None:
+        self.network, self.name = network, name
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        network = self.network
+        request.read()
+        network.between(self.name)
+        if not network.faulty or network.random.random() >= network.fault_rate:
+            return network.deliver(request)
+        fault = network.random.choice(list(Fault))
+        network.note(f"  {self.name}: {fault}: {request.method} {request.url.path}")
+        return self._suffer(request, fault)
+
+    def _suffer(self, request: httpx.Request, fault: Fault) -> httpx.Response:
+        network = self.network
+        match fault:
+            case Fault.LOST_REQUEST:
+                raise httpx.ConnectError("lost")
+            case Fault.DELAYED:
+                network.in_flight = [*network.in_flight, request][-MAX_IN_FLIGHT:]
+                raise httpx.ReadTimeout("still under way")
+            case Fault.TWICE:
+                first = network.deliver(request)
+                second = network.deliver(request)
+                return network.random.choice((first, second))
+            case Fault.CUT_REQUEST:
+                size_bytes = len(request.content)
+                cut = request.content[: network.random.randrange(size_bytes)] if size_bytes else b""
+                network.deliver(httpx.Request(request.method, request.url, headers=request.headers, content=cut))
+                raise httpx.WriteError("cut")
+            case Fault.CRASH_BEFORE | Fault.CRASH_AFTER:
+                side = CRASH_BEFORE if fault is Fault.CRASH_BEFORE else CRASH_AFTER
+                network.platform.crash_in = (network.random.randint(1, 2), side)
+                try:
+                    return network.deliver(request)
+                finally:
+                    network.platform.crash_in = None
+        response = network.deliver(request)
+        if fault is Fault.LOST_REPLY:
+            raise httpx.ReadError("reply lost")
+        return self._cut(response)
+
+    def _cut(self, response: httpx.Response) -> httpx.Response:
+        content = response.content
+        if not content:
+            raise httpx.ReadError("reply cut")
+        cut = content[: self.network.random.randrange(len(content))]
+        ndjson = response.headers.get("Content-Type", "").startswith("application/x-ndjson")
+        silent = ndjson and bool(cut) and not cut.endswith(b"\n") and self.network.random.random() < 0.5
+        error = None if silent else httpx.RemoteProtocolError("incomplete body")
+        headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() != "content-length"]
+        return httpx.Response(response.status_code, headers=headers, stream=CutStream(cut, error))

@@ -9,14 +9,20 @@ from marshmallow import EXCLUDE, RAISE, ValidationError
 from schemas.kinds import KINDS, Writer, personal_fields
 from server.errors import Problem
 from server.fieldsync.segment import LinkedAct
-from server.records.lines import Placement
+from server.records.lines import Placement, policies_of
 from server.web.auth import Principal, in_scope
 from server.web.body import parse_json
 from server.web.problems import first_message
 from sync.acts import ActError, Header, all_fields, check_commitments, parse_fields, parse_header
+from sync.policies import Rule, read
+from sync.registers import RecordState
 
 PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspection", "rectification": "inspection"}
 """Where a record made in the field belongs: it takes its place from the record of this kind, named in this field."""
+
+
+OFFICE_STATES = {("inspection", "status"): ("closed",)}
+"""States that only the office may set: an inspection closes when the server finds it complete."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +81,24 @@ def check_place(caller: Principal, placement: Placement) -> None:
     mine = not placement.assignees or set(placement.assignees) & set(caller.officers)
     if not place_ok or not mine:
         raise Problem("forbidden", field="record", detail="the record lies outside this device's scope")
+
+
+def check_states(act: CheckedAct, state: RecordState) -> None:
+    """Refuse states that are not a handheld's to set, and going back on a state it had seen.
+
+    An earlier state written without having seen the later one is no fault: the later one stands (see the merge rules).
+
+    Raises:
+        Problem: `illegal-transition` with the field.
+    """
+    kind = act.header.kind
+    for name, policy in policies_of(kind).items():
+        value = act.fields.get(name)
+        if policy.rule is not Rule.MONOTONE or value not in policy.order:
+            continue
+        if value in OFFICE_STATES.get((kind, name), ()):
+            raise Problem("illegal-transition", field=name, detail=f"only the office sets {value!r}")
+        seen = [entry for entry in state.live(name) if entry.dot in act.header.seen]
+        reached = read(policy, seen).value
+        if reached in policy.order and policy.order.index(value) < policy.order.index(reached):
+            raise Problem("illegal-transition", field=name, detail=f"is {reached!r} already")

@@ -15,7 +15,7 @@ from server.clock import to_ms
 from server.db.engine import IN_LIST_LIMIT
 from server.devices.service import load_principal
 from server.errors import Problem
-from server.fieldsync.checks import PARENTS, CheckedAct, check_act, check_place
+from server.fieldsync.checks import PARENTS, CheckedAct, check_act, check_place, check_states
 from server.fieldsync.projections import project
 from server.fieldsync.segment import LinkedAct, Segment
 from server.records.batch import SETTLED, Incoming, Key, RecordBatch
@@ -136,6 +136,7 @@ def _try_apply(
             work.batch.create(key, _place(work, caller, parent, checked))
     try:
         check_place(caller, work.batch.records[key].placement)
+        check_states(checked, work.batch.records[key].state)
     except Problem as problem:
         work.problems[header.dot] = problem
         if not work.batch.records[key].known and not work.batch.records[key].changed:

@@ -50,7 +50,7 @@ def close_ready(session: Session, rt: Runtime) -> int:
     now = rt.now()
     query = (
         select(Inspection)
-        .where(Inspection.status == "submitted", Inspection.check_after <= now)
+        .where(Inspection.status == "submitted", Inspection.behavior.is_(None), Inspection.check_after <= now)
         .order_by(Inspection.check_after)
         .limit(BATCH)
         .with_for_update(skip_locked=True)

@@ -202,6 +202,24 @@ def test_malformed_body_is_quarantined(
     assert device.verdicts(client) == ["quarantined", "merged"]
 
 
+def test_states_are_not_for_everyone_to_set(
+    client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice]
+) -> None:
+    """A handheld cannot close an inspection, nor take back a state it had seen; a late earlier state is no fault."""
+    first, second = pair
+    seen = _opened(first, client, world)
+    first.write("inspection", world.inspection, {"status": "closed"}, seen)
+    first.write("inspection", world.inspection, {"status": "submitted"}, seen)
+    first.write("inspection", world.inspection, {"status": "open"}, [*seen, f"{first.journal}:2"])
+    receipts = lines(first.push(client))[1:]
+    assert [receipt["verdict"] for receipt in receipts] == ["quarantined", "applied", "quarantined"]
+    assert [receipt["problem"]["code"] for receipt in receipts if receipt["problem"]] == ["illegal-transition"] * 2
+    second.write("inspection", world.inspection, {"status": "open"}, seen)
+    assert second.verdicts(client) == ["merged"]
+    record = next(r for r in first.pull(client) if r["id"] == world.inspection)
+    assert "submitted" in {entry["value"] for entry in record["fields"]["status"]}
+
+
 def test_newer_fields_make_the_round_trip(
     client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice]
 ) -> None:

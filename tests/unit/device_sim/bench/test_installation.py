@@ -23,7 +23,8 @@ def test_nothing_leads_outside_the_folder(tmp_path: Path) -> None:
     settings = load_settings(
         {**foreign, "FIELDPROOF_HOME": str(installation.home), **installation.programs.environment}
     )
-    assert settings.database_url == f"sqlite:///{tmp_path}/home/fieldproof.db"
+    assert settings.database_url == f"sqlite:///{installation.database}"
+    assert installation.database.is_relative_to(tmp_path)
     assert settings.evidence_dir.is_relative_to(tmp_path)
     assert settings.keys_dir.is_relative_to(tmp_path)
 

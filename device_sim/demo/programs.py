@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import httpx
 
@@ -85,7 +85,9 @@ class Programs:
     running: list[Program] = field(default_factory=list)
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "FIELDPROOF_HOME": str(self.home), "PYTHONUNBUFFERED": "1", **self.environment}
+        """The caller's environment without its settings of the platform: a demonstration never touches live data."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FIELDPROOF_")}
+        return {**inherited, "FIELDPROOF_HOME": str(self.home), "PYTHONUNBUFFERED": "1", **self.environment}
 
     def start(self, name: str, arguments: Sequence[str]) -> Program:
         """Start `fieldproof ARGUMENTS` in the background; its output goes to `logs/NAME.log`."""
@@ -121,9 +123,8 @@ class Programs:
             )  # fmt: skip
         program = Program(name, process, log)
         self.running.append(program)
-        output = process.stdout
         last = ""
-        if output is not None:
+        with cast(IO[bytes], process.stdout) as output:
             for raw in output:
                 last = raw.decode("utf-8", "replace").rstrip("\n")
                 yield last

@@ -15,7 +15,7 @@ from schemas.telemetry import Message
 from server.db.engine import IN_LIST_LIMIT, insert_ignore
 from server.runtime import Runtime
 from server.telemetry.evaluation import EpisodeChange, Evaluation
-from server.telemetry.letters import Letter, keep_letters, letter, refuse_reading, whole_letter
+from server.telemetry.letters import Letter, keep_letters, letter, refuse_reading, void_letters, whole_letter
 from server.telemetry.models import IngestCounter, Sensor
 from server.telemetry.ordering import Line, Step, load_progress, release, release_expired
 from server.telemetry.settling import Key, Row, Settled, load_rows, make_row, settle
@@ -53,6 +53,7 @@ def take_in(session: Session, rt: Runtime, messages: Sequence[Message]) -> Intak
         {message.sensor: message.topic for message in messages},
     )
     kept, repeated = keep_letters(session, rt, [*letters, *settled.contradictions])
+    void = void_letters(session, settled.standing)
     skipped = sum(row.skipped for row in progress.values())
     steps: list[Step] = []
     for sensor_id in sorted(lines):
@@ -64,8 +65,8 @@ def take_in(session: Session, rt: Runtime, messages: Sequence[Message]) -> Intak
         messages=len(messages),
         valid=settled.valid,
         invalid=settled.invalid,
-        dead_lettered=kept,
-        duplicate=settled.duplicates + repeated,
+        dead_lettered=kept - void,
+        duplicate=settled.duplicates + repeated + void,
         skipped_messages=skipped + given_up,
         episodes=sum(change.opened for change in changes),
     )

@@ -1,12 +1,12 @@
 """Dead letters: everything received that is no stored reading, kept once with its reason."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import Message, Reading, Refusal, payload_identity, reading_identity
@@ -14,6 +14,8 @@ from server.db.engine import IN_LIST_LIMIT
 from server.runtime import Runtime
 from server.telemetry.models import DETAIL_CHARS, TOPIC_CHARS, DeadLetter
 
+CONTRADICTION = "contradiction"
+"""Reason of a letter about a value for which another one is stored."""
 OPEN, REQUESTED, REPLAYED = "open", "requested", "replayed"
 
 
@@ -82,6 +84,21 @@ def keep_letters(session: Session, rt: Runtime, letters: Sequence[Letter]) -> tu
     if rows:
         session.execute(insert(DeadLetter), rows)
     return kept, repeated
+
+
+def void_letters(session: Session, identities: Collection[str]) -> int:
+    """Take back the contradictions of values that stand after all, since a repetition of them came first.
+
+    Which of several deliveries arrives first must not show in what is kept. Returns for how many readings they stood.
+    """
+    void = 0
+    ordered = sorted(identities)
+    for start in range(0, len(ordered), IN_LIST_LIMIT):
+        chunk = DeadLetter.identity.in_(ordered[start : start + IN_LIST_LIMIT])
+        gone = (chunk, DeadLetter.reason == CONTRADICTION)
+        void += session.scalar(select(func.coalesce(func.sum(DeadLetter.readings), 0)).where(*gone)) or 0
+        session.execute(delete(DeadLetter).where(*gone))
+    return void
 
 
 def _row(rt: Runtime, item: Letter) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from schemas.telemetry import Message, Reading
 from server.db.engine import IN_LIST_LIMIT
-from server.telemetry.letters import Letter, refuse_reading
+from server.telemetry.letters import CONTRADICTION, Letter, refuse_reading
 from server.telemetry.models import Sensor, StoredReading
 from server.telemetry.validation import Range, invalid_reason
 
@@ -62,6 +62,8 @@ class Settled:
     fresh: set[Key] = field(default_factory=set)
     """Keys that were not stored before."""
     contradictions: list[Letter] = field(default_factory=list)
+    standing: set[str] = field(default_factory=set)
+    """Identities of values that came to stand in this batch: an earlier letter about one of them is void."""
     duplicates: int = 0
     valid: int = 0
     """By how much the number of valid stored readings grew (a replaced one may lower it)."""
@@ -124,6 +126,10 @@ def settle(
             same = standing.same_content(row)
             settled.rows[row.key] = replace(standing, seq=row.seq) if same else row
             touched.add(row.key)
+    settled.standing = {_contradiction(settled.rows[key], topics).refusal.identity for key in touched}
+    void = [item for item in settled.contradictions if item.refusal.identity in settled.standing]
+    settled.contradictions = [item for item in settled.contradictions if item not in void]
+    settled.duplicates += len(void)
     _write(session, settled, touched)
     return settled
 
@@ -177,5 +183,5 @@ def load_rows(session: Session, keys: Iterable[Key]) -> dict[Key, Row]:
 def _contradiction(row: Row, topics: Mapping[str, str]) -> Letter:
     """Return the letter of a reading that contradicts the one that stands."""
     reading = Reading(row.at, row.factor, row.value, row.unit, row.flag, row.kind)
-    refusal = refuse_reading(row.sensor_id, reading, "contradiction", "another value is stored for this data time")
+    refusal = refuse_reading(row.sensor_id, reading, CONTRADICTION, "another value is stored for this data time")
     return Letter(refusal, topics.get(row.sensor_id, ""), row.sensor_id, row.seq, row.received_at, whole=False)

@@ -1,5 +1,6 @@
 """The same readings give the same rows, letters, episodes and leads, in any order of delivery and any batching."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -123,6 +124,23 @@ def test_any_order_and_batching_give_the_same(ruled: Runtime, said: list[list[Sa
     assert outcome(ruled, shuffled) == outcome(ruled, straight)
     with ruled.db.read() as session:
         assert service.counters(session)["held_messages"] == 0
+
+
+def test_a_value_that_stands_is_not_dead_lettered(ruled: Runtime) -> None:
+    """Said, contradicted and said again: whichever arrives first, one value stands and the other one is the letter."""
+    history = [(2, 60.0), (11, None), (12, 60.0)]
+    outcomes = []
+    for order in itertools.permutations(history):
+        sensor = next(names)
+        register(ruled, sensor)
+        for seq, value in order:
+            deliver(ruled, [message(ruled, sensor, seq, [(1, value)])])
+        outcomes.append(outcome(ruled, sensor))
+    assert all(one == outcomes[0] for one in outcomes)
+    assert [letter[0] for letter in outcomes[0].letters] == ["contradiction"]
+    with ruled.db.read() as session:
+        counts = service.counters(session)
+    assert (counts["valid"], counts["invalid"], counts["dead_lettered"], counts["duplicate"]) == (6, 0, 6, 6)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

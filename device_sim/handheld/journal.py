@@ -77,6 +77,9 @@ class JournalWriter:
             body="", personal=None,
         )  # fmt: skip
         body = encode_fields(self._salt(), ordinary)
+        rename = self._leave_continued(seen, record)
+        if rename is not None:
+            header, body = replace(header, seen=frozenset(map(rename.dot, seen))), rename.body(header, body)
         return self._chain(header, body, encode_fields(self._salt(), personal) if personal else b"")
 
     def _chain(self, header: Header, body: bytes, personal: bytes) -> Dot:
@@ -93,6 +96,18 @@ class JournalWriter:
         self.store.add_act(StoredAct(dot, parts.hash(), parts), header.kind, header.record)
         return dot
 
+    def _leave_continued(self, seen: frozenset[Dot], record: str) -> _Rename | None:
+        """Begin another journal if an officer has seen acts of this one that this device does not know.
+
+        It was restored from a backup and has pulled what it wrote since then; those numbers are taken. Returns the
+        new names of what had to be written again, None when there is nothing to leave.
+        """
+        journal = self.current()
+        last, _ = self.store.head(journal)
+        if not any(dot.journal == journal and dot.seq > last for dot in seen):
+            return None
+        return self._move(journal, self.store.confirmed_seq(journal), record)
+
     def _salt(self) -> str:
         return base64.urlsafe_b64encode(self.outside.random_bytes(SALT_BYTES)).rstrip(b"=").decode()
 
@@ -102,9 +117,13 @@ class JournalWriter:
         The server has other acts under their numbers: this device was restored from a backup. Contents, salts and times
         stay; dots that name rewritten acts are translated.
         """
+        return self._move(journal, common).fresh
+
+    def _move(self, journal: str, common: int, form: str = "") -> _Rename:
+        """As `rejournal`; `form` is the record of a form that is being written. Returns the new names."""
         with self.store.saving():
             rewritten = self.store.acts(journal, common)
-            rename = _Rename(self.store, journal, common, self.outside.new_id())
+            rename = _Rename(self.store, journal, common, self.outside.new_id(), form)
             common_hash = next((act.hash for act in self.store.acts(journal, common - 1, 1)), "") if common else ""
             self.store.abandon_acts(journal, common)
             self.store.drop_segment(journal)
@@ -113,7 +132,7 @@ class JournalWriter:
                 header = parse_header(json.loads(act.parts.header))
                 body = rename.body(header, act.parts.body)
                 self._chain(replace(header, seen=frozenset(map(rename.dot, header.seen))), body, act.parts.personal)
-        return rename.fresh
+        return rename
 
 
 class _Rename:
@@ -123,14 +142,15 @@ class _Rename:
     still held. Records are looked at as they were before the fork.
     """
 
-    def __init__(self, store: HandheldStore, journal: str, common: int, fresh: str) -> None:
+    def __init__(self, store: HandheldStore, journal: str, common: int, fresh: str, form: str = "") -> None:
         self.journal, self.common, self.fresh = journal, common, fresh
+        self.last, _ = store.head(journal)
         signed = {
             header.record
             for act in store.acts(journal, common)
             if (header := parse_header(json.loads(act.parts.header))).kind == "inspection"
         }
-        self._states = {record: state_of_record(store, "inspection", record) for record in signed}
+        self._states = {record: state_of_record(store, "inspection", record) for record in {form, *signed} - {""}}
 
     def dot(self, dot: Dot) -> Dot:
         """The name a dot has from now on."""
@@ -159,7 +179,7 @@ class _Rename:
         return renamed
 
     def _is_rewritten(self, dot: Dot) -> bool:
-        return dot.journal == self.journal and dot.seq > self.common
+        return dot.journal == self.journal and self.common < dot.seq <= self.last
 
 
 def _check(kind: str, fields: Mapping[str, Any]) -> None:

@@ -195,6 +195,11 @@ class HandheldStore:
         rows = self._rows("SELECT seq, hash FROM acts WHERE journal = ? ORDER BY seq DESC LIMIT 1", journal)
         return (rows[0][0], rows[0][1]) if rows else (0, "")
 
+    def confirmed_seq(self, journal: str) -> int:
+        """Up to which act of a journal the server has confirmed all; 0 for none."""
+        sql = "SELECT coalesce(min(seq) - 1, (SELECT coalesce(max(seq), 0) FROM acts WHERE journal = ?)) FROM acts"
+        return int(self._rows(f"{sql} WHERE journal = ? AND confirmed = 0", journal, journal)[0][0])
+
     def acts(self, journal: str, after: int = 0, limit: int = -1) -> list[StoredAct]:
         """Acts of a journal in order, beginning after a number; all of them without a limit."""
         return self._acts("journal = ? AND seq > ? ORDER BY seq LIMIT ?", journal, after, limit)

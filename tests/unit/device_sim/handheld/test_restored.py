@@ -1,0 +1,66 @@
+"""What the simulation found: own acts in served states, and a restored handheld that has pulled its own lost acts."""
+
+import json
+
+from device_sim.handheld.client import Handheld
+from device_sim.handheld.store import Receipt
+from sync.acts import parse_header
+from sync.dots import Dot
+from sync.journal import Fork
+from tests.unit.device_sim.handheld.conftest import INSPECTION, keep, served
+
+
+def _write(handheld: Handheld, **fields: object) -> Dot:
+    dot = handheld.write(handheld.open("inspection", INSPECTION), fields)
+    assert dot is not None
+    return dot
+
+
+def _confirm(handheld: Handheld, dot: Dot, position: int, verdict: str = "applied") -> None:
+    act = handheld.store.acts(dot.journal, dot.seq - 1, 1)[0]
+    handheld.store.confirm([Receipt(dot, act.hash, verdict, position, b"{}")])
+
+
+def test_a_status_that_rises_later_does_not_bring_a_replaced_value_back(handheld: Handheld) -> None:
+    """An act that a served state has long held, and in which it was replaced since, stays replaced."""
+    dot = _write(handheld, scene="old")
+    _confirm(handheld, dot, 7)
+    keep(handheld, served("inspection", INSPECTION, 8, scene="new"))
+    handheld.store.set_status(dot, "merged", 9)
+    assert handheld.open("inspection", INSPECTION).value("scene") == "new"
+    assert str(dot) not in {str(seen) for seen in handheld.open("inspection", INSPECTION).seen}
+
+
+def test_a_late_receipt_does_not_forget_where_an_act_was_released(handheld: Handheld) -> None:
+    """A receipt of an act that was held at first has no position; the status has already told it."""
+    dot = _write(handheld, scene="mine")
+    handheld.store.set_status(dot, "applied", 9)
+    _confirm(handheld, dot, 0, "held")
+    keep(handheld, served("inspection", INSPECTION, 8, scene="older"))
+    assert dot in handheld.open("inspection", INSPECTION).seen
+
+
+def test_a_restored_handheld_goes_on_in_another_journal(handheld: Handheld) -> None:
+    """Its own lost acts come back by pull: it has seen numbers it would give again, so it leaves the journal."""
+    first = _write(handheld, scene="kept")
+    _confirm(handheld, first, 6)
+    pending = _write(handheld, notes="not pushed yet")
+    lost = served("inspection", INSPECTION, 9, scene="lost")
+    lost["fields"] = json.loads(json.dumps(lost["fields"]).replace(served_dot(lost), f"{first.journal}:4"))
+    keep(handheld, lost)
+    again = _write(handheld, scene="after the restore")
+    assert again.journal != first.journal
+    hash_ = handheld.store.acts(first.journal, 0, 1)[0].hash
+    assert handheld.store.parent_of(again.journal) == Fork(first.journal, 1, hash_)
+    headers = [parse_header(json.loads(act.parts.header)) for act in handheld.store.acts(again.journal)]
+    assert headers[1].seen == {Dot(first.journal, 4), Dot(again.journal, 1)}
+    assert pending not in handheld.open("inspection", INSPECTION).seen
+    assert handheld.open("inspection", INSPECTION).value("scene") == "after the restore"
+    assert handheld.verify() == []
+
+
+def served_dot(record: dict[str, object]) -> str:
+    """The office's dot in a record made by `served`."""
+    fields = record["fields"]
+    assert isinstance(fields, dict)
+    return str(fields["scene"][0]["dot"])

@@ -40,8 +40,8 @@ class FieldWork:
         """Do something on a device; returns what it was."""
         draw = self.random.random()
         if device.forms and draw < 0.25:
-            form = device.forms.pop(self.random.randrange(len(device.forms)))
-            return "old form: " + self.edit(device, form)
+            old = device.forms.pop(self.random.randrange(len(device.forms)))
+            return "old form: " + self.edit(device, old)
         if draw < 0.35:
             return self.make(device)
         if draw < 0.39:
@@ -135,18 +135,18 @@ class FieldWork:
         inspections = handheld.store.ids("inspection")
         kind = self.random.choice(("answer", "evidence", "evidence", "rectification", "inspection"))
         if kind == "inspection" or not inspections:
-            fields = {
+            opened: dict[str, Any] = {
                 "entity": self.random.choice(self.template.entities), "checklist": self.template.checklist,
                 "checklist_version": 1, "item": self.template.item, "status": "open",
                 "officers": self.random.sample(self.template.officers, 2),
             }  # fmt: skip
             record = handheld.outside.new_id()
-            return f"opens inspection {handheld.write(handheld.open('inspection', record), fields)}"
+            return f"opens inspection {handheld.write(handheld.open('inspection', record), opened)}"
         inspection = self.random.choice(inspections)
         if kind == "evidence":
             return self.capture(device, inspection)
         record = handheld.outside.new_id()
-        fields = {"inspection": inspection} | (
+        fields: dict[str, Any] = {"inspection": inspection} | (
             {"number": str(self.random.randint(1, 3)), "outcome": "fail", "severity": "minor"}
             if kind == "answer"
             else {"requirement": "限期改正", "status": "ordered"}
@@ -181,5 +181,5 @@ class FieldWork:
         )
         form = device.handheld.open(kind, record)
         with device.handheld.saving():
-            dot = writer._append(kind, record, op, form.seen, fields)  # noqa: SLF001 - a faulty handheld does
+            dot = writer._append(kind, record, op, form.seen, fields)
         return f"blunders {json.dumps(fields)} as {dot}"

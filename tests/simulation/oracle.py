@@ -60,7 +60,7 @@ class PlainRecord:
             if act.delete or name not in act.fields:
                 continue
             replaced = any(
-                act.dot in other.seen and not other.delete and name in other.fields and _replaces(rule, other, act, name)
+                act.dot in other.seen and name in other.fields and _replaces(rule, other, act, name)
                 for other in self.acts.values()
             )
             if not replaced:
@@ -156,9 +156,8 @@ class PlainRecord:
         if left.delete or right.delete:
             return left.delete != right.delete
         both = left.fields.keys() & right.fields.keys()
-        return any(
-            self.policy(name)[0] == "manual" and _plain(left.fields[name]) != _plain(right.fields[name]) for name in both
-        )
+        manual = [name for name in both if self.policy(name)[0] == "manual"]
+        return any(_plain(left.fields[name]) != _plain(right.fields[name]) for name in manual)
 
 
 def _replaces(rule: str, later: PlainAct, earlier: PlainAct, name: str) -> bool:

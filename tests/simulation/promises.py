@@ -26,7 +26,7 @@ PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspecti
 NEEDED = ("entity", "checklist", "inspected_at", "form", "category", "result", "conclusion", "officers")
 
 
-def require(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as an assertion
+def require(holds: bool, what: str) -> None:
     """Raise unless something holds."""
     if not holds:
         raise Violation(what)
@@ -133,7 +133,7 @@ def check_behaviors(rt: Runtime) -> None:
     """Each closed inspection has become exactly one behavior, and no other one has."""
     with rt.db.read() as session:
         closed = sorted(session.scalars(select(Inspection.id).where(Inspection.closed_at.is_not(None))))
-        told = sorted(session.scalars(select(Behavior.inspection).where(Behavior.inspection.is_not(None))))
+        told = sorted(name or "" for name in session.scalars(select(Behavior.inspection)))
     require(closed == told, f"closed are {closed}, behaviors tell of {told}")
 
 
@@ -142,7 +142,8 @@ def check_evidence(rt: Runtime, captured: Mapping[str, bytes]) -> None:
     store = DirectoryStore(rt.settings.evidence_dir / "blobs")
     with rt.db.read() as session:
         world = look(session)
-        verified = [(row.id, row.sha256) for row in session.scalars(select(Evidence).where(Evidence.status == VERIFIED))]
+        query = select(Evidence.id, Evidence.sha256).where(Evidence.status == VERIFIED)
+        verified = [(row.id, row.sha256) for row in session.execute(query)]
     for evidence, sha256 in verified:
         declared = world.records["evidence", evidence].value("sha256")
         require(sha256 == declared and sha256 in captured, f"{evidence} is verified by a hash that nobody declared")
@@ -178,7 +179,8 @@ def check_device(rt: Runtime, device: SimDevice) -> None:
         and row.department in ("", DEPARTMENT)
         and (not row.assigned or key in assigned)
     }
-    pulled = {(kind, one): line for kind, one, line in store.db.execute("SELECT kind, id, line FROM records").fetchall()}
+    served = store.db.execute("SELECT kind, id, line FROM records").fetchall()
+    pulled = {(kind, record_id): line for kind, record_id, line in served}
     strange = sorted(key for key in expected.keys() | pulled.keys() if expected.get(key) != pulled.get(key))
     require(not strange, f"{device.name} shows other records than the server: {strange}")
     for kind, record_id in pulled:

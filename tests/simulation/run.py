@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy import select
 
 from device_sim.handheld.journal import ActRefused
 from device_sim.handheld.link import Refused, Unreachable
+from server.devices.models import Device
 from server.inspections.models import Inspection
 from server.records.models import Act, SyncedRecord
 from server.worker import STEPS
@@ -366,14 +368,6 @@ class Simulation:
         if device is not None and not device.revoked and self.random.random() < 0.5:
             answer = self._ask("POST", f"/api/v1/devices/{device.handheld.device}/revoke")
             device.revoked = answer is not None and answer.status_code == 200
-            if answer is None:
-                device.revoked = self._is_revoked(device)
-
-    def _is_revoked(self, device: SimDevice) -> bool:
-        faulty, self.network.faulty = self.network.faulty, False
-        answer = self._ask("GET", f"/api/v1/devices/{device.handheld.device}")
-        self.network.faulty = faulty
-        return answer is not None and _members(answer).get("status") == "revoked"
 
     # Devices come into being.
 
@@ -431,6 +425,10 @@ class Simulation:
         while self.network.in_flight:
             self.network.deliver_late()
         self.platform.restart()
+        with self.platform.rt.db.read() as session:  # a revocation may have arrived although its answer did not
+            revoked = set(session.scalars(select(Device.id).where(Device.status == "revoked")))
+        for device in self.devices:
+            device.revoked = device.handheld.device in revoked
         for device in self._alive():
             self._use(device, "sync", device.handheld.sync)
         self.clock.advance(DUE_S)
@@ -475,7 +473,7 @@ class Simulation:
         for device in self._alive():
             self._use(device, "pull", device.handheld.pull)
             for inspection in device.handheld.store.ids("inspection"):
-                self._use(device, "finishes", lambda d=device, i=inspection: self._complete(d, i))
+                self._use(device, "finishes", partial(self._complete, device, inspection))
             self._use(device, "push", device.handheld.push)
 
     def _complete(self, device: SimDevice, inspection: str) -> None:

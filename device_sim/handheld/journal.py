@@ -79,7 +79,7 @@ class JournalWriter:
         body = encode_fields(self._salt(), ordinary)
         rename = self._leave_continued(seen, record)
         if rename is not None:
-            header, body = replace(header, seen=frozenset(map(rename.dot, seen))), rename.body(header, body)
+            header, body = replace(header, seen=rename.dots(header)), rename.body(header, body)
         return self._chain(header, body, encode_fields(self._salt(), personal) if personal else b"")
 
     def _chain(self, header: Header, body: bytes, personal: bytes) -> Dot:
@@ -131,7 +131,7 @@ class JournalWriter:
             for act in rewritten:
                 header = parse_header(json.loads(act.parts.header))
                 body = rename.body(header, act.parts.body)
-                self._chain(replace(header, seen=frozenset(map(rename.dot, header.seen))), body, act.parts.personal)
+                self._chain(replace(header, seen=rename.dots(header)), body, act.parts.personal)
         return rename
 
 
@@ -144,17 +144,21 @@ class _Rename:
 
     def __init__(self, store: HandheldStore, journal: str, common: int, fresh: str, form: str = "") -> None:
         self.journal, self.common, self.fresh = journal, common, fresh
-        self.last, _ = store.head(journal)
-        signed = {
-            header.record
-            for act in store.acts(journal, common)
-            if (header := parse_header(json.loads(act.parts.header))).kind == "inspection"
-        }
+        headers = [parse_header(json.loads(act.parts.header)) for act in store.acts(journal, common)]
+        self._rewritten = {header.dot: header.record for header in headers}
+        signed = {header.record for header in headers if header.kind == "inspection"}
         self._states = {record: state_of_record(store, "inspection", record) for record in {form, *signed} - {""}}
 
-    def dot(self, dot: Dot) -> Dot:
-        """The name a dot has from now on."""
-        return Dot(self.fresh, dot.seq - self.common) if self._is_rewritten(dot) else dot
+    def dot(self, dot: Dot, record: str) -> Dot:
+        """The name that a dot seen on a record has from now on.
+
+        A dot of the server's own act under the same number keeps its name; it lies on another record.
+        """
+        return Dot(self.fresh, dot.seq - self.common) if self._rewritten.get(dot) == record else dot
+
+    def dots(self, header: Header) -> frozenset[Dot]:
+        """What an act had seen, by the new names."""
+        return frozenset(self.dot(dot, header.record) for dot in header.seen)
 
     def body(self, header: Header, body: bytes) -> bytes:
         """The body with the dots in its signatures and removals renamed; untouched when there are none."""
@@ -164,7 +168,7 @@ class _Rename:
         policies = policies_of(header.kind)
         for name, value in members["fields"].items():
             if name in policies and policies[name].rule is Rule.SET:
-                value["remove"] = [str(self.dot(parse_dot(dot))) for dot in value.get("remove", [])]
+                value["remove"] = [str(self.dot(parse_dot(dot), header.record)) for dot in value.get("remove", [])]
                 if name == "signatures":
                     value["add"] = [self._signature(header.record, one) for one in value.get("add", [])]
         return encode_fields(members["salt"], members["fields"])
@@ -173,13 +177,10 @@ class _Rename:
         dots = [parse_dot(dot) for dot in signature["dots"]]
         named = frozenset(dots)
         pairs = [pair for pair in covered(self._states[record], UNSIGNED_FIELDS) if pair[1] in named]
-        renamed = signature | {"dots": [str(self.dot(dot)) for dot in dots]}
+        renamed = signature | {"dots": [str(self.dot(dot, record)) for dot in dots]}
         if signed_digest(pairs) == signature["digest"]:
-            renamed["digest"] = signed_digest((field, self.dot(dot)) for field, dot in pairs)
+            renamed["digest"] = signed_digest((field, self.dot(dot, record)) for field, dot in pairs)
         return renamed
-
-    def _is_rewritten(self, dot: Dot) -> bool:
-        return dot.journal == self.journal and self.common < dot.seq <= self.last
 
 
 def _check(kind: str, fields: Mapping[str, Any]) -> None:

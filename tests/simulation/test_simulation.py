@@ -11,9 +11,9 @@ from tests.simulation.cli import simulate
 from tests.simulation.run import run_seed
 
 SEEDS = range(1, 41)
-REGRESSIONS = (1, 1044, 1081, 1097)
+REGRESSIONS = (1, 1044, 1081, 1097, 1172)
 """Seeds that once failed: an act taken for missing in a served record that held it (1), and a restored handheld that
-could not write any more once it had pulled its own lost acts (the others)."""
+could not write any more once it had pulled its own lost acts, or took them for others of the same number (the rest)."""
 PLANTED_SEED = 3
 
 

@@ -7,7 +7,7 @@ from device_sim.handheld.store import Receipt
 from sync.acts import parse_header
 from sync.dots import Dot
 from sync.journal import Fork
-from tests.unit.device_sim.handheld.conftest import INSPECTION, keep, served
+from tests.unit.device_sim.handheld.conftest import INSPECTION, an_id, keep, served
 
 
 def _write(handheld: Handheld, **fields: object) -> Dot:
@@ -57,6 +57,20 @@ def test_a_restored_handheld_goes_on_in_another_journal(handheld: Handheld) -> N
     assert pending not in handheld.open("inspection", INSPECTION).seen
     assert handheld.open("inspection", INSPECTION).value("scene") == "after the restore"
     assert handheld.verify() == []
+
+
+def test_a_number_used_twice_is_told_apart_by_its_record(handheld: Handheld) -> None:
+    """After a pull without a push, a dot may name the server's act or the device's own: each lies on its record."""
+    own = handheld.write(handheld.open("task", an_id(50)), {"status": "signed_for"})
+    assert own is not None
+    theirs = served("inspection", INSPECTION, 9, scene="lost")
+    theirs["fields"] = json.loads(json.dumps(theirs["fields"]).replace(served_dot(theirs), str(own)))
+    keep(handheld, theirs)
+    _write(handheld, scene="later")
+    handheld.write(handheld.open("task", an_id(50)), {"status": "in_progress"})
+    fresh = handheld.writer.rejournal(own.journal, 0)
+    seen = [parse_header(json.loads(act.parts.header)).seen for act in handheld.store.acts(fresh)]
+    assert seen == [frozenset(), {own}, {Dot(fresh, 1)}]
 
 
 def served_dot(record: dict[str, object]) -> str:

@@ -24,7 +24,7 @@ from server.web.body import parse_json
 from sync.acts import ActParts, check_commitments, parse_header
 from sync.dots import Dot
 from sync.journal import chain_breaks
-from sync.policies import state_of
+from sync.policies import conflicts, state_of
 from sync.registers import Change, RecordState, join
 
 CHUNK = 1_000
@@ -134,7 +134,9 @@ def check_records(session: Session) -> Check:
         acts = _acts_by_record(session, rows)
         for row in rows:
             state = _replay(acts.get((row.kind, row.id), []), row.kind)
-            line = encode_line(row.kind, row.id, row.position, Placement(row.region, row.department), state)
+            place = Placement(row.region, row.department)
+            conflicting = conflicts(state, policies_of(row.kind))
+            line = encode_line(row.kind, row.id, row.position, place, state, conflicting)
             check.checked += 1
             if line != row.line:
                 check.found(f"{row.kind} {row.id}: the stored record is not what its acts amount to")

@@ -129,7 +129,11 @@ def conflicts(state: RecordState, policies: Policies) -> tuple[str, ...]:
     """
     if is_deleted(state):
         return ()
-    found = [name for name, reading in read_record(state, policies).items() if reading.conflict]
+    found = [
+        name
+        for name, entries in state.entries.items()
+        if len(entries) > 1 and name != DELETED and read(policies.get(name, DEFAULT), state.live(name)).conflict
+    ]
     if state.live(DELETED):
         found.append(DELETED)
     return tuple(sorted(found))

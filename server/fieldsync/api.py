@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from server.errors import Problem
 from server.fieldsync import conflicts, feed
+from server.fieldsync.checks import check_acts
 from server.fieldsync.push import push as take_in
 from server.fieldsync.segment import read_segment
 from server.fieldsync.signatures import segment_verifier
@@ -98,15 +99,22 @@ class DecisionBody(Schema):
 
 @blp.route("/sync/push", methods=["POST"])
 @require("device")
-@transactional
 @blp.response(200, content_type=NDJSON, description="The journal's head, then one receipt per act.")
 def push() -> Response:
-    """Take in a signed segment of a journal; the whole segment commits, or nothing does."""
+    """Take in a signed segment of a journal; the whole segment commits, or nothing does.
+
+    Everything that needs no write is done before the write lock is taken: a slow link or a large body holds up nobody.
+    """
     if request.mimetype != SEGMENT_TYPE:
         raise Problem("unsupported-media-type", detail=f"the body must be {SEGMENT_TYPE}")
     request.max_content_length = MAX_SEGMENT_BYTES
-    segment = read_segment(request.get_data(cache=False), segment_verifier(session(), principal()))
-    lines = take_in(session(), runtime(), principal(), segment)
+    data, rt, caller = request.get_data(cache=False), runtime(), principal()
+    with rt.db.read() as reading:
+        verify = segment_verifier(reading, caller)
+    segment = read_segment(data, verify)
+    content = check_acts(segment, caller)
+    with rt.db.write() as writing:
+        lines = take_in(writing, rt, caller, segment, content)
     return Response(b"\n".join(lines) + b"\n", mimetype=NDJSON)
 
 

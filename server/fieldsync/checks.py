@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, ValidationError
 
-from schemas.kinds import KINDS, Writer, personal_fields
+from schemas.kinds import KINDS, KindSchema, Writer, personal_fields
 from server.errors import Problem
-from server.fieldsync.segment import LinkedAct
+from server.fieldsync.segment import LinkedAct, Segment
 from server.records.lines import Placement, policies_of
 from server.web.auth import Principal, in_scope
 from server.web.body import parse_json
@@ -19,8 +20,6 @@ from sync.registers import RecordState
 
 PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspection", "rectification": "inspection"}
 """Where a record made in the field belongs: it takes its place from the record of this kind, named in this field."""
-
-
 OFFICE_STATES = {("inspection", "status"): ("closed",)}
 """States that only the office may set: an inspection closes when the server finds it complete."""
 
@@ -53,7 +52,7 @@ def check_act(act: LinkedAct, caller: Principal) -> CheckedAct:
     if kind is None or kind.writer is Writer.OFFICE:
         raise Problem("unknown-kind", field="kind", detail=f"handhelds do not write {header.kind[:64]!r}")
     newer = header.schema > kind.version
-    _check_fields(kind.schema(partial=True, unknown=EXCLUDE if newer else RAISE), everything)
+    _check_fields(_schema(kind.schema, EXCLUDE if newer else RAISE), everything)
     private = personal_fields(kind.schema)
     for name in fields.keys() & private:
         raise Problem("invalid-field", field=name, detail="is personal and belongs into the personal part")
@@ -63,7 +62,27 @@ def check_act(act: LinkedAct, caller: Principal) -> CheckedAct:
     return CheckedAct(header, everything)
 
 
-def _check_fields(schema: Any, fields: Mapping[str, Any]) -> None:  # noqa: ANN401 - a marshmallow schema
+@cache
+def _schema(kind: type[KindSchema], unknown: Any) -> KindSchema:  # noqa: ANN401 - one of marshmallow's constants
+    """Return the schema of a kind for partial changes; made once, since making one costs more than using it."""
+    return kind(partial=True, unknown=unknown)
+
+
+def check_acts(segment: Segment, caller: Principal) -> dict[int, CheckedAct | Problem]:
+    """Check all acts of a segment; returns for each number what is sound, or what is wrong with it.
+
+    This needs no database, so it is done before the write lock is taken.
+    """
+    outcome: dict[int, CheckedAct | Problem] = {}
+    for act in segment.acts:
+        try:
+            outcome[act.seq] = check_act(act, caller)
+        except Problem as problem:
+            outcome[act.seq] = problem
+    return outcome
+
+
+def _check_fields(schema: KindSchema, fields: Mapping[str, Any]) -> None:
     try:
         schema.load(fields)
     except ValidationError as error:

@@ -41,6 +41,8 @@ class Intake:
     rt: Runtime
     caller: Principal
     segment: Segment
+    content: Mapping[int, CheckedAct | Problem]
+    """What :func:`server.fieldsync.checks.check_acts` found, by number."""
     batch: RecordBatch
     epoch: str
     problems: dict[Dot, Problem] = field(default_factory=dict)
@@ -56,11 +58,11 @@ def take_in(work: Intake, fresh: list[LinkedAct], *, contiguous: bool) -> dict[i
         work.stamps[Dot(journal, act.seq)] = _corrected_ms(work, act.members)
     checked: list[tuple[LinkedAct, CheckedAct]] = []
     for act in fresh:
-        dot = Dot(journal, act.seq)
-        try:
-            checked.append((act, check_act(act, work.caller)))
-        except Problem as problem:
-            work.problems[dot] = problem
+        content = work.content[act.seq]
+        if isinstance(content, Problem):
+            work.problems[Dot(journal, act.seq)] = content
+        else:
+            checked.append((act, content))
     work.batch.load(_keys(checked))
     waiting: dict[Dot, str] = {}
     if not contiguous:

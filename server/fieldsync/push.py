@@ -1,10 +1,13 @@
 """Taking in a pushed segment: idempotent, whole, in one transaction; each act gets its verdict, stored as a receipt."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.devices.models import Device
 from server.errors import Problem
+from server.fieldsync.checks import CheckedAct
 from server.fieldsync.intake import Intake, take_in
 from server.fieldsync.models import Journal, SegmentSignature
 from server.fieldsync.segment import Segment
@@ -19,26 +22,41 @@ from sync.acts import encode
 from sync.journal import MAX_JOURNAL_GAP
 
 
-def push(session: Session, rt: Runtime, caller: Principal, segment: Segment) -> list[bytes]:
+def push(
+    session: Session, rt: Runtime, caller: Principal, segment: Segment, content: Mapping[int, CheckedAct | Problem]
+) -> list[bytes]:
     """Take in a segment and return the lines of the reply: the journal's head, then one receipt per act.
 
+    Args:
+        session: the write session.
+        rt: the runtime.
+        caller: the device.
+        segment: the segment, its frame, chain and signature verified.
+        content: what :func:`server.fieldsync.checks.check_acts` found in it.
+
     Raises:
-        Problem: `journal-fork` naming the last common act; `limit-exceeded` past the largest gap.
+        Problem: `unauthenticated` if the device was revoked meanwhile; `journal-fork` naming the last common act;
+            `limit-exceeded` past the largest gap.
     """
     head = segment.head
+    device = session.get(Device, caller.subject)
+    if device is None or device.status != "active":
+        raise Problem("unauthenticated", detail="this device is not active")
     journal = _journal(session, rt, caller, segment)
+    epoch = server_state(session).epoch
     stored = _stored(session, head.journal, head.first - 1, head.last + 1)
     _refuse_forks(journal, segment, stored)
     fresh = [act for act in segment.acts if act.seq not in stored]
     receipts = {seq: act.receipt for seq, act in stored.items()}
     if fresh:
-        work = Intake(session, rt, caller, segment, RecordBatch(session, rt), server_state(session).epoch)
+        work = Intake(session, rt, caller, segment, content, RecordBatch(session, rt), epoch)
         contiguous = fresh[0].seq <= journal.head_seq + 1
         receipts |= take_in(work, fresh, contiguous=contiguous)
         _advance(session, rt, journal, segment)
-    _note_device(session, rt, caller, head.last - journal.head_seq)
+    device.last_seen_at = device.last_sync_at = rt.now()
+    device.pending_acts = max(head.last - journal.head_seq, 0)
     reply = {
-        "epoch": server_state(session).epoch,
+        "epoch": epoch,
         "journal": head.journal,
         "head_seq": journal.head_seq,
         "head": journal.head_hash,
@@ -135,10 +153,3 @@ def _advance(session: Session, rt: Runtime, journal: Journal, segment: Segment) 
             received_at=rt.now(),
         )
     )
-
-
-def _note_device(session: Session, rt: Runtime, caller: Principal, pending: int) -> None:
-    device = session.get(Device, caller.subject)
-    if device is not None:
-        device.last_seen_at = device.last_sync_at = rt.now()
-        device.pending_acts = max(pending, 0)

@@ -7,9 +7,9 @@ same transaction, so readers meet positions in the order of commits, without gap
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import Table, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT, insert_ignore
@@ -24,6 +24,8 @@ from sync.registers import Change, RecordState
 
 Key = tuple[str, str]
 """(kind, record id)."""
+ACTS, RECORDS, ASSIGNEES = (cast(Table, model.__table__) for model in (Act, SyncedRecord, RecordAssignee))
+"""The tables themselves: bulk inserts go past the ORM, which would cost as much as the rest."""
 SETTLED = (Verdict.APPLIED, Verdict.MERGED, Verdict.CONFLICT)
 """Statuses of acts that are part of their record's state."""
 
@@ -37,6 +39,8 @@ class Held:
     known: bool
     """Whether the database has it already."""
     conflict_fields: tuple[str, ...] = ()
+    """Fields in conflict before the batch."""
+    conflicts_after: tuple[str, ...] = ()
     changed: bool = False
     position: int = 0
     history: dict[Dot, Change] | None = None
@@ -194,7 +198,7 @@ class RecordBatch:
             if dot in self.record_of:
                 row["status_position"] = self.records[self.record_of[dot]].position
         if self.rows:
-            self.session.execute(insert(Act), list(self.rows.values()))
+            self.session.execute(ACTS.insert(), list(self.rows.values()))
         self._write_statuses()
         self._write_conflicts()
         return [key for key, held in self.records.items() if held.changed]
@@ -207,6 +211,7 @@ class RecordBatch:
             if not held.changed:
                 continue
             place = held.placement
+            held.conflicts_after = conflicts(held.state, policies_of(kind))
             row = {
                 "kind": kind,
                 "id": record_id,
@@ -216,16 +221,16 @@ class RecordBatch:
                 "assigned": bool(place.assignees),
                 "parent": place.parent,
                 "deleted": is_deleted(held.state),
-                "conflict_fields": list(conflicts(held.state, policies_of(kind))),
-                "line": encode_line(kind, record_id, held.position, place, held.state),
+                "conflict_fields": list(held.conflicts_after),
+                "line": encode_line(kind, record_id, held.position, place, held.state, held.conflicts_after),
             }
             (known if held.known else fresh).append(row)
             people += [{"kind": kind, "id": record_id, "officer": o, "active": True} for o in place.assignees]
         if fresh:
-            self.session.execute(insert(SyncedRecord), fresh)
+            self.session.execute(RECORDS.insert(), fresh)
         if known:
             self.session.execute(update(SyncedRecord), known)
-        insert_ignore(self.session, RecordAssignee.__table__, people)  # type: ignore[arg-type]  # FromClause in stubs
+        insert_ignore(self.session, ASSIGNEES, people)
 
     def _write_statuses(self) -> None:
         """A status changes where its record does: devices take the position for the line that holds the act."""
@@ -241,7 +246,7 @@ class RecordBatch:
 
     def _write_conflicts(self) -> None:
         for key, held in self.records.items():
-            before, after = set(held.conflict_fields), set(conflicts(held.state, policies_of(key[0])))
+            before, after = set(held.conflict_fields), set(held.conflicts_after)
             if not held.changed or before == after:
                 continue
             for name in sorted(after - before):

@@ -1,14 +1,14 @@
 """The served form of a record: one JSON line, stored as it is sent. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.kinds import KINDS, policy_table
 from sync.acts import encode
 from sync.dots import parse_dot
-from sync.policies import Policies, Policy, Rule, conflicts, is_deleted, read_record
+from sync.policies import Policies, Policy, Rule, is_deleted, read_record
 from sync.registers import Live, RecordState, from_live
 
 
@@ -34,8 +34,10 @@ def policies_of(kind: str) -> Policies:
 _POLICIES: dict[str, Policies] = {}
 
 
-def encode_line(kind: str, record_id: str, position: int, placement: Placement, state: RecordState) -> bytes:
-    """Return the line of a record as handhelds pull it."""
+def encode_line(
+    kind: str, record_id: str, position: int, placement: Placement, state: RecordState, conflicting: Sequence[str]
+) -> bytes:
+    """Return the line of a record as handhelds pull it; `conflicting` names its fields in conflict."""
     fields = {
         name: [{"dot": str(entry.dot), "value": entry.value, "at_ms": entry.at_ms} for entry in values]
         for name, values in state.live_fields().items()
@@ -49,7 +51,7 @@ def encode_line(kind: str, record_id: str, position: int, placement: Placement, 
             "department": placement.department,
             "fields": fields,
             "deleted": is_deleted(state),
-            "conflicts": list(conflicts(state, policies_of(kind))),
+            "conflicts": list(conflicting),
         }
     )
 

@@ -14,7 +14,7 @@ from server.records.lines import Placement, policies_of
 from server.web.auth import Principal, in_scope
 from server.web.body import parse_json
 from server.web.problems import first_message
-from sync.acts import ActError, Header, all_fields, check_commitments, parse_fields, parse_header
+from sync.acts import DELETE, ActError, Header, all_fields, check_commitments, parse_fields, parse_header
 from sync.policies import Rule, read
 from sync.registers import RecordState
 
@@ -22,6 +22,10 @@ PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspecti
 """Where a record made in the field belongs: it takes its place from the record of this kind, named in this field."""
 OFFICE_STATES = {("inspection", "status"): ("closed",)}
 """States that only the office may set: an inspection closes when the server finds it complete."""
+
+CLOSED_WITH_INSPECTION = ("inspection", "answer", "evidence")
+"""Kinds that a behavior is made of; rectification goes on after the inspection is closed."""
+OPEN_AFTER_CLOSING = frozenset({"notes", "status"})
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,22 @@ def check_place(caller: Principal, placement: Placement) -> None:
     mine = not placement.assignees or set(placement.assignees) & set(caller.officers)
     if not place_ok or not mine:
         raise Problem("forbidden", field="record", detail="the record lies outside this device's scope")
+
+
+def check_open(act: CheckedAct, inspection: RecordState) -> None:
+    """Refuse late changes of a closed inspection or its findings: what a behavior was made of does not change silently.
+
+    The act stays as bytes for a person, who may have a correction issued. Notes and the state of the work may follow.
+
+    Raises:
+        Problem: `illegal-transition`.
+    """
+    if act.header.kind == "inspection" and act.fields.keys() <= OPEN_AFTER_CLOSING and act.header.op != DELETE:
+        return
+    if read(policies_of("inspection")["status"], inspection.live("status")).value == "closed":
+        raise Problem(
+            "illegal-transition", field="record", detail="the inspection is closed; only corrections change it"
+        )
 
 
 def check_states(act: CheckedAct, state: RecordState) -> None:

@@ -15,7 +15,15 @@ from server.clock import to_ms
 from server.db.engine import IN_LIST_LIMIT
 from server.devices.service import load_principal
 from server.errors import Problem
-from server.fieldsync.checks import PARENTS, CheckedAct, check_act, check_place, check_states
+from server.fieldsync.checks import (
+    CLOSED_WITH_INSPECTION,
+    PARENTS,
+    CheckedAct,
+    check_act,
+    check_open,
+    check_place,
+    check_states,
+)
 from server.fieldsync.projections import project
 from server.fieldsync.segment import LinkedAct, Segment
 from server.records.batch import SETTLED, Incoming, Key, RecordBatch
@@ -51,9 +59,13 @@ class Intake:
     """Dots known to be part of their record's state."""
 
 
-def take_in(work: Intake, fresh: list[LinkedAct], *, contiguous: bool) -> dict[int, bytes]:
-    """Check, merge and store the acts that the server did not have; returns their receipts by number."""
+def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, bytes]:
+    """Check, merge and store the acts that the server did not have; returns their receipts by number.
+
+    `head_seq` is how far the server had the journal without a gap before this segment.
+    """
     journal = work.segment.head.journal
+    contiguous = fresh[0].seq <= head_seq + 1
     for act in fresh:
         work.stamps[Dot(journal, act.seq)] = _corrected_ms(work, act.members)
     checked: list[tuple[LinkedAct, CheckedAct]] = []
@@ -76,9 +88,23 @@ def take_in(work: Intake, fresh: list[LinkedAct], *, contiguous: bool) -> dict[i
         cause = _try_apply(work, work.caller, *incoming[act.seq], at_ms=work.stamps[dot])
         if cause:
             waiting[dot] = cause
-    _release(work, [Dot(journal, act.seq) for act in fresh] if contiguous else [])
+    _release(work, _now_linked(work, head_seq) if contiguous else [])
     newest = work.batch.take_positions()
     return _store(work, fresh, waiting, newest)
+
+
+def _now_linked(work: Intake, head_seq: int) -> list[Dot]:
+    """The acts that are now there without a gap and were not before: those of the segment, and stored ones beyond it.
+
+    Acts beyond a gap wait for the one before their segment, whatever has become of that one.
+    """
+    journal, last = work.segment.head.journal, work.segment.head.last
+    beyond = select(Act.seq).where(Act.journal == journal, Act.seq > last).order_by(Act.seq)
+    for seq in work.session.execute(beyond).scalars():
+        if seq != last + 1:
+            break
+        last = seq
+    return [Dot(journal, seq) for seq in range(head_seq + 1, last + 1)]
 
 
 def _keys(checked: Sequence[tuple[LinkedAct, CheckedAct]]) -> set[Key]:
@@ -139,6 +165,7 @@ def _try_apply(
     try:
         check_place(caller, work.batch.records[key].placement)
         check_states(checked, work.batch.records[key].state)
+        _check_open(work, key, checked)
     except Problem as problem:
         work.problems[header.dot] = problem
         if not work.batch.records[key].known and not work.batch.records[key].changed:
@@ -150,6 +177,15 @@ def _try_apply(
     )
     work.settled.add(header.dot)
     return None
+
+
+def _check_open(work: Intake, key: Key, checked: CheckedAct) -> None:
+    """Refuse an act on a closed inspection or a finding of one."""
+    if key[0] in CLOSED_WITH_INSPECTION:
+        inspection = ("inspection", work.batch.records[key].placement.parent or key[1])
+        work.batch.load([inspection])
+        if inspection in work.batch.records:
+            check_open(checked, work.batch.records[inspection].state)
 
 
 def _place(work: Intake, caller: Principal, parent: Key, checked: CheckedAct) -> Placement:

@@ -50,8 +50,7 @@ def push(
     receipts = {seq: act.receipt for seq, act in stored.items()}
     if fresh:
         work = Intake(session, rt, caller, segment, content, RecordBatch(session, rt), epoch)
-        contiguous = fresh[0].seq <= journal.head_seq + 1
-        receipts |= take_in(work, fresh, contiguous=contiguous)
+        receipts |= take_in(work, fresh, journal.head_seq)
         _advance(session, rt, journal, segment)
     device.last_seen_at = device.last_sync_at = rt.now()
     device.pending_acts = max(head.last - journal.head_seq, 0)

@@ -94,6 +94,31 @@ def test_complete_inspection_closes_once(
     assert {entry["value"] for entry in record["fields"]["status"]} == {"closed"}
 
 
+def test_closed_is_closed(
+    client: FlaskClient, rt: Runtime, clock: FakeClock, world: World, pair: tuple[FieldDevice, FieldDevice]
+) -> None:
+    """Late changes of result, findings or evidence are kept as bytes and change nothing; notes may follow."""
+    answer = rt.new_id()
+    _write(pair[0], client, world, COMPLETE)
+    pair[0].write("answer", answer, {"inspection": world.inspection, "number": "1", "outcome": "pass"})
+    pair[0].verdicts(client, pair[0].segment(len(pair[0].acts)))
+    _sign(pair[0], client, world)
+    _sign(pair[1], client, world)
+    _write(pair[0], client, world, {"status": "submitted"})
+    assert _close(rt, clock) == 1
+    late = FieldDevice(rt, world.officers[1], 7)
+    late.write("inspection", world.inspection, {"result": "03"})
+    late.write("answer", answer, {"outcome": "fail"})
+    late.write("evidence", rt.new_id(), _evidence(world))
+    late.write("inspection", world.inspection, {"notes": "补记"})
+    late.write("rectification", rt.new_id(), {"inspection": world.inspection, "status": "ordered"})
+    assert late.verdicts(client) == ["quarantined", "quarantined", "quarantined", "merged", "applied"]
+    record = json.loads(_line(rt, world))
+    assert {entry["value"] for entry in record["fields"]["result"]} == {"01"}
+    with rt.db.read() as session:
+        assert len(session.execute(select(Behavior)).all()) == 1
+
+
 def test_what_blocks(
     client: FlaskClient, rt: Runtime, clock: FakeClock, world: World, pair: tuple[FieldDevice, FieldDevice]
 ) -> None:

@@ -7,7 +7,7 @@ from flask import Response, request
 from marshmallow import Schema, fields, validate
 
 from server.errors import Problem
-from server.fieldsync import conflicts, feed
+from server.fieldsync import conflicts, feed, unmerged
 from server.fieldsync.checks import check_acts
 from server.fieldsync.push import push as take_in
 from server.fieldsync.segment import read_segment
@@ -42,6 +42,32 @@ class ConflictQuery(PageQuery):
     """Which conflicts."""
 
     status = fields.String(load_default="open", validate=validate.OneOf(("open", "decided", "dissolved")))
+
+
+class UnmergedQuery(PageQuery):
+    """Which acts; `after` is the last dot of the page before."""
+
+    status = fields.String(load_default="quarantined", validate=validate.OneOf(unmerged.STATUSES))
+
+
+class UnmergedSchema(Schema):
+    """An act that is stored as bytes and not merged."""
+
+    dot = fields.String()
+    kind = fields.String()
+    record = fields.String()
+    device = fields.String()
+    officer = fields.String()
+    received_at = fields.AwareDateTime()
+    status = fields.String()
+    waiting_for = fields.String(allow_none=True)
+    problem = fields.Dict(allow_none=True)
+
+
+class UnmergedListSchema(Schema):
+    """A page of acts that are not merged."""
+
+    acts = fields.List(fields.Nested(UnmergedSchema))
 
 
 class SideSchema(Schema):
@@ -143,6 +169,16 @@ def status(query: dict[str, Any]) -> Response:
 def _lines(page: list[bytes]) -> Iterator[bytes]:
     for line in page:
         yield line + b"\n"
+
+
+@blp.route("/acts", methods=["GET"])
+@require("admin", "operator", "auditor")
+@transactional(read_only=True)
+@blp.arguments(UnmergedQuery, location="query")
+@blp.response(200, UnmergedListSchema)
+def acts(query: dict[str, Any]) -> dict[str, Any]:
+    """List acts of one's scope that are held or quarantined, each with what it waits for or what is wrong."""
+    return {"acts": unmerged.list_unmerged(session(), principal(), **query)}
 
 
 @blp.route("/conflicts", methods=["GET"])

@@ -80,17 +80,31 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
     if not contiguous:
         waiting = {Dot(journal, act.seq): str(Dot(journal, fresh[0].seq - 1)) for act in fresh}
     _know_seen(work, checked)
-    incoming = {act.seq: (act, checked_act) for act, checked_act in checked}
-    for act in fresh:
-        dot = Dot(journal, act.seq)
-        if dot in work.problems or dot in waiting:
-            continue
-        cause = _try_apply(work, work.caller, *incoming[act.seq], at_ms=work.stamps[dot])
-        if cause:
-            waiting[dot] = cause
-    _release(work, _now_linked(work, head_seq) if contiguous else [])
+    todo = [(act, checked_act) for act, checked_act in checked if Dot(journal, act.seq) not in waiting]
+    moved = _now_linked(work, head_seq) if contiguous else []
+    while True:
+        # Of the segment's own acts some may wait for stored ones that only the others release.
+        settled = _apply_fresh(work, todo, waiting)
+        released = _release(work, [*moved, *settled])
+        moved, todo = [], [(act, found) for act, found in todo if Dot(journal, act.seq) in waiting]
+        if not todo or not (settled or released):
+            break
     newest = work.batch.take_positions()
     return _store(work, fresh, waiting, newest)
+
+
+def _apply_fresh(work: Intake, acts: Sequence[tuple[LinkedAct, CheckedAct]], waiting: dict[Dot, str]) -> list[Dot]:
+    """Merge what can be merged of a segment's acts; the others are noted in `waiting`. Returns what no longer waits."""
+    moved: list[Dot] = []
+    for act, checked in acts:
+        dot = checked.header.dot
+        cause = _try_apply(work, work.caller, act, checked, at_ms=work.stamps[dot])
+        if cause:
+            waiting[dot] = cause
+        else:
+            waiting.pop(dot, None)
+            moved.append(dot)
+    return moved
 
 
 def _now_linked(work: Intake, head_seq: int) -> list[Dot]:
@@ -211,18 +225,21 @@ def _corrected_ms(work: Intake, members: Mapping[str, Any]) -> int:
     return max(0, min(now_ms, now_ms - (then - value)))
 
 
-def _release(work: Intake, arrived: list[Dot]) -> None:
-    """Merge held acts whose cause has now arrived, and those that wait for these, until nothing moves."""
+def _release(work: Intake, arrived: list[Dot]) -> bool:
+    """Merge held acts whose cause has now arrived, and those that wait for these; returns whether any moved."""
+    moved = False
     reasons = {str(dot) for dot in arrived} | {f"{kind}/{record}" for kind, record in work.batch.records}
     for _ in range(MAX_RELEASE_ROUNDS):
         if not reasons:
-            return
+            break
         ordered = sorted(reasons)
         reasons = set()
         for start in range(0, len(ordered), IN_LIST_LIMIT):
             query = select(Act).where(Act.waiting_for.in_(ordered[start : start + IN_LIST_LIMIT]))
             for row in work.session.execute(query.order_by(Act.journal, Act.seq)).scalars():
                 reasons |= _retry(work, row)
+        moved = moved or bool(reasons)
+    return moved
 
 
 def _retry(work: Intake, row: Act) -> set[str]:

@@ -220,6 +220,31 @@ def test_states_are_not_for_everyone_to_set(
     assert "submitted" in {entry["value"] for entry in record["fields"]["status"]}
 
 
+def test_people_see_what_is_not_merged(
+    client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice], sign_in: SignIn, rt: Runtime
+) -> None:
+    """Quarantined and held acts are listed with their reasons, page by page, within one's scope."""
+    device = pair[0]
+    device.write("unheard-of", world.inspection, {"a": 1})
+    device.write("inspection", world.inspection, {"scene": "x"}, [f"{rt.new_id()}:1"])
+    device.write("inspection", world.inspection, {"nothing": 1})
+    device.verdicts(client)
+    headers = sign_in("auditor")
+
+    def listed(**query: str | int) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = body(client.get("/api/v1/acts", query_string=query, headers=headers))["acts"]
+        return rows
+
+    bad = listed()
+    assert [row["dot"] for row in bad] == [f"{device.journal}:1", f"{device.journal}:3"]
+    assert [row["problem"]["field"] for row in bad] == ["kind", "nothing"]
+    assert [row["dot"] for row in listed(after=bad[0]["dot"], limit=1)] == [f"{device.journal}:3"]
+    assert listed(status="held")[0]["waiting_for"].endswith(":1")
+    assert client.get("/api/v1/acts", query_string={"after": "x"}, headers=headers).status_code == 422
+    elsewhere = client.get("/api/v1/acts", headers=sign_in("auditor", region="4205"))
+    assert body(elsewhere)["acts"] == []
+
+
 def test_newer_fields_make_the_round_trip(
     client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice]
 ) -> None:

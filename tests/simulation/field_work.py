@@ -3,13 +3,19 @@
 import hashlib
 import json
 import random
+from dataclasses import replace
 from typing import Any
+
+import httpx
 
 from device_sim.handheld.client import Picture
 from device_sim.handheld.forms import Form
+from device_sim.handheld.link import Again, Refused, base64url
+from device_sim.handheld.push import PUSH_PATH
 from schemas.kinds.field_work import UNSIGNED_FIELDS
 from sync.acts import DELETE, PUT
 from sync.dots import parse_dot
+from sync.journal import SEGMENT_TYPE, SegmentHead
 from sync.signing import covered, is_stale, signed_digest
 from tests.simulation.devices import SimDevice
 from tests.simulation.in_process import Template
@@ -57,7 +63,10 @@ class FieldWork:
     def _some_form(self, device: SimDevice) -> Form | None:
         kind = self.random.choice(KINDS)
         ids = device.handheld.store.ids(kind)
-        return device.handheld.open(kind, self.random.choice(ids)) if ids else None
+        if not ids:
+            return None
+        # Mostly the oldest ones: what several officers work on at once is what has to merge.
+        return device.handheld.open(kind, self.random.choice(ids if self.random.random() < 0.3 else ids[:2]))
 
     def edit(self, device: SimDevice, form: Form) -> str:
         """Change something in an open form."""
@@ -83,7 +92,7 @@ class FieldWork:
             "scene": ("甲", "乙", "丙"), "notes": ("一", "二"), "statement": ("样例陈述", "情况属实"),
             "contact": ("样例联系人",), "position": (POSITION,),
         }  # fmt: skip
-        names = self.random.sample(sorted(choices), self.random.randint(1, 3))
+        names = self.random.sample([*sorted(choices), "result", "conclusion"], self.random.randint(1, 3))
         return {name: self.random.choice(choices[name]) for name in names}
 
     def missing_fields(self, form: Form) -> dict[str, Any]:
@@ -165,6 +174,31 @@ class FieldWork:
             device.damaged.add(evidence)
             return f"captures {evidence}, damaged"
         return f"captures {evidence} {hashlib.sha256(content).hexdigest()[:8]}"
+
+    def push_ahead(self, device: SimDevice) -> str:
+        """Push the newer half of what is unconfirmed before the older: a client is free to, and the rest is held."""
+        handheld = device.handheld
+        store, writer = handheld.store, handheld.writer
+        journal = writer.current()
+        acts = store.unconfirmed_acts(journal, 50)
+        ahead = acts[len(acts) // 2 :]
+        if len(acts) < 2:
+            return "nothing to push ahead"
+        head = SegmentHead(
+            journal=journal, first=ahead[0].dot.seq, last=ahead[-1].dot.seq, head=ahead[-1].hash, boot=writer.boot,
+            wall_ms=writer.outside.wall_ms(), mono_ms=writer.outside.mono_ms(), parent=store.parent_of(journal),
+        )  # fmt: skip
+        signed = replace(head, signature=base64url(handheld.link.sign(head.statement())))
+        body = signed.line() + b"".join(act.parts.line() for act in ahead)
+        try:
+            answer = handheld.link.request("POST", PUSH_PATH, content=body, headers={"Content-Type": SEGMENT_TYPE})
+        except (Again, httpx.RequestError) as error:
+            return f"pushing {head.first} to {head.last} ahead failed: {error}"
+        except Refused as error:
+            if error.code != "journal-fork":
+                raise
+            return f"pushing {head.first} to {head.last} ahead: fork"
+        return f"pushed {head.first} to {head.last} ahead: {answer.status_code}"
 
     def blunder(self, device: SimDevice) -> str:
         """Write what a handheld with a fault would write: past its own checks, into the journal."""

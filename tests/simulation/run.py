@@ -173,6 +173,7 @@ class Simulation:
             (36, self._officer_acts),
             (18, self._device_syncs),
             (4, self._device_does_half),
+            (2, self._push_ahead),
             (6, self.network.deliver_late),
             (3, self._dispatch),
             (5, self._decide),
@@ -249,6 +250,11 @@ class Simulation:
         if device is not None:
             name = self.random.choice(("push", "pull", "upload", "refresh_statuses"))
             self._use(device, name, getattr(device.handheld, name))
+
+    def _push_ahead(self) -> None:
+        device = self._someone()
+        if device is not None and device.approved:
+            self._use(device, "pushes ahead", partial(self.work.push_ahead, device))
 
     def _reboot(self) -> None:
         device = self._someone()

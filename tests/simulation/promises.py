@@ -93,9 +93,9 @@ def _check_record(key: Key, record: PlainRecord, world: World) -> None:
 
 
 def _rightly_held(act: Act, world: World) -> bool:
-    """A held act misses a cause: a predecessor, a dot it had seen, its record or that record's parent."""
+    """A held act misses a cause: one before it in its journal, a dot it saw, its record or the parent of that."""
     plain = plain_act(act.header, act.body, act.personal, act.at_ms)
-    if act.seq > 1 and f"{act.journal}:{act.seq - 1}" not in world.acts:
+    if any(f"{act.journal}:{before}" not in world.acts for before in range(1, act.seq)):
         return True
     if any(dot not in world.acts or world.acts[dot].status not in SETTLED for dot in plain.seen):
         return True

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 INBOX_LIMIT = 5_000
-"""Most deliveries waiting; more are left unacknowledged, so the broker delivers them again."""
+"""Most deliveries waiting; while it is full the subscriber does not read its connection."""
 BATCH_LIMIT = 1_000
 """Most deliveries in one transaction."""
 SILENCE_S = 0.005
@@ -60,13 +60,18 @@ class Inbox:
         self._rule = rule
         self._clock = clock
 
-    def offer(self, delivery: Delivery) -> bool:
-        """Add a delivery without waiting; False when the inbox is full."""
+    def offer(self, delivery: Delivery, wait_s: float = 0.0) -> bool:
+        """Add a delivery; False when the inbox is still full after `wait_s` seconds."""
         try:
-            self._queue.put_nowait(delivery)
+            self._queue.put(delivery, block=wait_s > 0, timeout=wait_s)
         except queue.Full:
             return False
         return True
+
+    @property
+    def full(self) -> bool:
+        """Whether a delivery would have to wait."""
+        return self._queue.full()
 
     def take(self, wait_s: float) -> list[Delivery]:
         """Return the next batch, or [] when nothing arrives within `wait_s` seconds."""

@@ -11,6 +11,7 @@ from server.leads.models import Lead
 from server.pages import recorded
 from server.pages.overview_values import Count, Part, TreeHead
 from server.pages.scope import in_scope
+from server.telemetry.letters import REPLAYED
 from server.telemetry.models import DeadLetter, Sensor, StoredReading
 from server.telemetry.service import counters
 from server.web.auth import Principal
@@ -54,7 +55,10 @@ def _scoped_readings(session: Session, caller: Principal) -> tuple[int, int, int
     by_validity = select(counted.c.valid, func.count()).group_by(counted.c.valid)
     totals: dict[bool, int] = dict(session.execute(by_validity).all())
     dead = session.execute(
-        select(func.coalesce(func.sum(DeadLetter.readings), 0)).where(DeadLetter.sensor_id.in_(sensors))
+        select(func.coalesce(func.sum(DeadLetter.readings), 0)).where(
+            DeadLetter.sensor_id.in_(sensors),
+            DeadLetter.status != REPLAYED,  # stands for no reading any more
+        )
     ).scalar_one()
     return totals.get(True, 0), totals.get(False, 0), int(dead)
 

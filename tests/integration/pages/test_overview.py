@@ -17,8 +17,11 @@ from server.pages.overview import CONFLICTS_SHOWN, day_start, load_overview
 from server.pages.overview_values import Count, Overview
 from server.records.models import Conflict
 from server.runtime import Runtime
+from server.telemetry.letters import OPEN, REPLAYED, REQUESTED
+from server.telemetry.models import DeadLetter
 from server.web.auth import Principal
 from tests.e2e.pages_world import READINGS, World, build_world
+from tests.integration.telemetry.programs import register
 
 MOST_QUERIES = 24
 """Queries that one overview may take, however much it shows."""
@@ -140,6 +143,23 @@ def test_a_city_sees_its_own_part(rt: Runtime, world: World) -> None:
     assert view.conflict_count == 1
     assert view.device_count == 3
     assert [row.id for row in view.behaviors] == [world.behavior]
+
+
+def test_a_city_counts_no_replayed_dead_letters(rt: Runtime, world: World) -> None:
+    """A replayed dead letter stands for no reading any more; open and requested ones do."""
+    register(rt, "s1")
+    with rt.db.write() as session:
+        for number, status in enumerate((OPEN, REQUESTED, REPLAYED)):
+            session.add(dead_letter(rt, f"letter-{number}", status, readings=10**number))
+    assert figures(view_of(rt, world.city_operator).counts)["readings.dead_lettered"] == 11
+
+
+def dead_letter(rt: Runtime, letter_id: str, status: str, readings: int) -> DeadLetter:
+    """A letter about readings of the sensor `s1`."""
+    return DeadLetter(
+        id=letter_id, identity=letter_id, received_at=rt.now(), topic="t", sensor_id="s1", reason="bad-reading",
+        detail="", factor="", time="", readings=readings, whole=True, payload=b"", status=status,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("region", "department"), [("4206", ""), ("42", "emergency")])

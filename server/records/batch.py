@@ -73,6 +73,8 @@ class RecordBatch:
     raises: dict[Dot, Verdict] = field(default_factory=dict)
     """Acts of other batches whose status rises."""
     released: dict[Dot, tuple[Verdict, int]] = field(default_factory=dict)
+    merged: dict[Dot, Change] = field(default_factory=dict)
+    """Acts that this batch has merged, the released ones included: the database does not know them as settled yet."""
     record_of: dict[Dot, Key] = field(default_factory=dict)
 
     def load(self, keys: Iterable[Key]) -> None:
@@ -110,7 +112,7 @@ class RecordBatch:
         dot = act.change.dot
         outcome = merge(held.state, act.change, policies_of(act.kind))
         held.state, held.changed = outcome.state, True
-        self.record_of[dot] = key
+        self.record_of[dot], self.merged[dot] = key, act.change
         if act.held_row:
             self.released[dot] = (outcome.verdict, act.change.at_ms)
         else:
@@ -143,10 +145,7 @@ class RecordBatch:
             Dot(journal, seq): _stored_change(Dot(journal, seq), header, (body, personal))
             for journal, seq, header, body, personal in self.session.execute(acts)
         }
-        for dot, row in self.rows.items():
-            if self.record_of.get(dot) == key:
-                history[dot] = _stored_change(dot, row["header"], (row["body"], row["personal"]))
-        return history
+        return history | {dot: change for dot, change in self.merged.items() if self.record_of[dot] == key}
 
     def _raise(self, dot: Dot, to: Verdict) -> None:
         row = self.rows.get(dot)

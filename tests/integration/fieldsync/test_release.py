@@ -76,3 +76,16 @@ def test_a_status_rises_at_the_place_of_its_record(
         position = session.get_one(SyncedRecord, ("inspection", world.inspection)).position
     reply = client.get(f"/api/v1/sync/status?journal={device.journal}&after=0", headers=device.headers)
     assert [(act["status"], act["position"]) for act in lines(reply)[1:]] == [("merged", position)]
+
+
+def test_released_acts_count_among_those_written_beside(
+    client: FlaskClient, rt: Runtime, world: World, device: FieldDevice
+) -> None:
+    """Two acts that contradict each other come ahead and are released by one push: both are in conflict."""
+    dot = _open_dot(device, client, world)
+    device.write("inspection", world.inspection, {"scene": "1"}, [dot])
+    device.write("inspection", world.inspection, {"result": "01"}, [dot, f"{device.journal}:1"])
+    device.write("inspection", world.inspection, {"result": "03"}, [dot, f"{device.journal}:1"])
+    assert device.verdicts(client, device.segment(2, 3)) == ["held", "held"]
+    device.verdicts(client)
+    assert _statuses(rt, device) == ["applied", "conflict", "conflict"]

@@ -26,7 +26,7 @@ from server.fieldsync.checks import (
 )
 from server.fieldsync.projections import project
 from server.fieldsync.segment import LinkedAct, Segment
-from server.records.batch import SETTLED, Incoming, Key, RecordBatch
+from server.records.batch import SETTLED, Incoming, Key, RecordBatch, advance_counter
 from server.records.lines import Placement
 from server.records.models import Act
 from server.runtime import Runtime
@@ -57,6 +57,8 @@ class Intake:
     stamps: dict[Dot, int] = field(default_factory=dict)
     settled: set[Dot] = field(default_factory=set)
     """Dots known to be part of their record's state."""
+    refused: list[Act] = field(default_factory=list)
+    """Held acts that turned out to be bad when their cause arrived; their devices are to hear of it."""
 
 
 def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, bytes]:
@@ -90,6 +92,10 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
         if not todo or not (settled or released):
             break
     newest = work.batch.take_positions()
+    if work.refused and not any(held.changed for held in work.batch.records.values()):
+        newest = advance_counter(work.session, 1)  # a place of its own, or devices that are up to date miss it
+    for row in work.refused:
+        row.status_position = newest
     return _store(work, fresh, waiting, newest)
 
 
@@ -264,6 +270,7 @@ def _retry(work: Intake, row: Act) -> set[str]:
     row.waiting_for = None
     if dot in work.problems:
         row.status, row.problem = Verdict.QUARANTINED, work.problems[dot].as_dict()
+        work.refused.append(row)
         return {str(dot)}
     return {str(dot), f"{row.kind}/{row.record}"}
 

@@ -89,3 +89,18 @@ def test_released_acts_count_among_those_written_beside(
     assert device.verdicts(client, device.segment(2, 3)) == ["held", "held"]
     device.verdicts(client)
     assert _statuses(rt, device) == ["applied", "conflict", "conflict"]
+
+
+def test_a_device_hears_that_a_held_act_turned_out_bad(
+    client: FlaskClient, rt: Runtime, world: World, device: FieldDevice
+) -> None:
+    """The act came ahead and was held, and goes back on a state it has seen: its status says so."""
+    dot = _open_dot(device, client, world)
+    device.write("inspection", world.inspection, {"status": "submitted"}, [dot])
+    device.write("inspection", world.inspection, {"status": "open"}, [dot, f"{device.journal}:1"])
+    assert device.verdicts(client, device.segment(2, 2)) == ["held"]
+    url = f"/api/v1/sync/status?journal={device.journal}&after="
+    after = lines(client.get(f"{url}0", headers=device.headers))[0]["after"]
+    device.verdicts(client)
+    told = {act["seq"]: act["status"] for act in lines(client.get(f"{url}{after}", headers=device.headers))[1:]}
+    assert told[2] == _statuses(rt, device)[1] == "quarantined"

@@ -12,7 +12,7 @@ from tests.simulation.run import DEFAULT_STEPS, Outcome, run_seed
 
 MAX_SEEDS = 1_000_000
 MAX_STEPS = 10_000
-PROGRESS_EVERY = 100
+PROGRESS_EVERY = 25
 
 
 def _range_of(_context: click.Context, _parameter: click.Parameter, text: str) -> range:

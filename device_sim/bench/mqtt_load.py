@@ -21,8 +21,7 @@ WINDOW = 100
 """Most unacknowledged messages of one connection."""
 MAX_PACKET_ID = 65_535
 AHEAD_LIMIT = 4_000
-"""Most messages published and not yet stored. A stream without this bound measures the length of queues, and overflows
-the ingester's own inbox of 5,000."""
+"""Most messages published and not yet stored. A stream without this bound measures the length of queues."""
 PAUSE_S = 0.001
 CONNECT, PUBLISH_QOS1 = 0x10, 0x32
 CONNACK_BYTES = PUBACK_BYTES = 4

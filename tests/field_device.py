@@ -115,10 +115,11 @@ class FieldDevice:
         self.key = Ed25519PrivateKey.from_private_bytes(self.random.randbytes(32))
         self.id, self.boot = self.rt.new_id(), self.rt.new_id()
         self.journal = self.journal or self.rt.new_id()
+        public = self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         with self.rt.db.write() as session:
             session.add(
                 Device(
-                    id=self.id, name="样例终端", public_key=self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw),
+                    id=self.id, name="样例终端", public_key=public,
                     officer=self.officer, region=REGION, department=DEPARTMENT, status="active",
                     enrolled_at=self.rt.now(), pending_acts=0,
                 )
@@ -137,7 +138,7 @@ class FieldDevice:
         seen: Sequence[str] | frozenset[Dot] = (),
         *,
         op: str = "put",
-        **header: Any,
+        **header: Any,  # noqa: ANN401 - any member of a header
     ) -> ActParts:
         """Append an act to the journal; `header` replaces members of its header."""
         personal = personal_fields(KINDS[kind].schema) if kind in KINDS else frozenset()

@@ -1,5 +1,6 @@
 """The real platform inside one process: copied from a template, restarted at will, crashing around its commits."""
 
+import atexit
 import random
 import shutil
 import tempfile
@@ -123,7 +124,9 @@ class Template:
 @cache
 def template() -> Template:
     """Make the template once per process, below the fastest temporary folder there is, always with the same ids."""
-    home = Path(tempfile.mkdtemp(prefix="fieldproof-simulate-", dir=fast_folder())) / "home"
+    folder = Path(tempfile.mkdtemp(prefix="fieldproof-simulate-", dir=fast_folder()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    home = folder / "home"
     home.mkdir()
     settings = _settings(home)
     database = Database(settings.database_url)

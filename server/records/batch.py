@@ -114,7 +114,7 @@ class RecordBatch:
         held.state, held.changed = outcome.state, True
         self.record_of[dot], self.merged[dot] = key, act.change
         if act.held_row:
-            self.released[dot] = (outcome.verdict, act.change.at_ms)
+            self.released[dot] = (_first_status(outcome.verdict), act.change.at_ms)
         else:
             self.rows[dot] = self._act_row(act, outcome.verdict)
         if outcome.unseen:
@@ -172,7 +172,7 @@ class RecordBatch:
             "received_at": self.rt.now(),
             "at_ms": act.change.at_ms,
             "verdict": verdict,
-            "status": verdict,
+            "status": _first_status(verdict),
             "status_position": 0,
             "waiting_for": None,
             "problem": None,
@@ -275,6 +275,14 @@ def _stored_change(dot: Dot, header: bytes, parts: Iterable[bytes]) -> Change:
     delete = json.loads(header)["op"] == DELETE
     fields = {name: value for part in parts if part for name, value in json.loads(part)["fields"].items()}
     return Change(dot, seen_of(header), 0, fields, delete)
+
+
+def _first_status(verdict: Verdict) -> Verdict:
+    """Return the status an act starts with: `merged` is left to the history, which knows more than `seen` lists.
+
+    A handheld restored from a copy may leave out a value that it had seen through another one.
+    """
+    return Verdict.APPLIED if verdict is Verdict.MERGED else verdict
 
 
 def seen_of(header: bytes) -> frozenset[Dot]:

@@ -11,7 +11,7 @@ from tests.simulation.cli import simulate
 from tests.simulation.run import run_seed
 
 SEEDS = range(1, 41)
-REGRESSIONS = (5001, 5008, 5017, 6067, 7018)
+REGRESSIONS = (5001, 5008, 5017, 6067, 7018, 20365)
 """Seeds that found acts held though their causes had come in the same push, or left out of statuses because they were,
 or refused without their device hearing of it. What other seeds have found stands in
 `tests/unit/device_sim/handheld/test_restored.py`, where no change of the steps can hide it."""

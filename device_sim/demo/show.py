@@ -129,8 +129,8 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         ),
         f"{readings['lost']}",
     )
-    leads = figures["leads"]
-    yield "线索 leads", f"{leads:,} 次超标 episodes", f"{leads:,} 任务 tasks", "0"
+    leads, from_leads = figures["leads"], figures["tasks"] - (figures["inspections"]["total"] - figures["leads"])
+    yield "线索 leads", f"{leads:,} 次超标 episodes", f"{from_leads:,} 任务 tasks", f"{leads - from_leads}"
     yield (
         "操作 acts",
         f"{acts['written']:,}",
@@ -154,7 +154,7 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         "冲突 conflicts",
         f"{conflicts['opened']:,}",
         _parts((conflicts["decided"], "已裁决 decided"), (conflicts["open"], "待裁决 waiting for a person")),
-        "0",
+        f"{conflicts['opened'] - conflicts['decided'] - conflicts['open']}",
     )
     yield (
         "检查 inspections",

@@ -251,7 +251,11 @@ class Story:
             if row["record"] not in left:
                 self.office.decide(row["id"], REASON)
                 decided += 1
-        self.figures["conflicts"] = {"opened": len(open_ones), "decided": decided, "open": len(open_ones) - decided}
+        still_open = len(self.office.open_conflicts())
+        self.figures["conflicts"] = {"opened": len(open_ones), "decided": decided, "open": still_open}
+        require(
+            still_open == len(open_ones) - decided, f"{len(open_ones)} conflicts, {decided} decided, {still_open} open"
+        )
         self.figures["inspections"] = {"total": total, "left_in_conflict": len(left)}
         self.report("conflicts", self.figures["conflicts"])
 

@@ -13,7 +13,7 @@ import httpx
 from device_sim.central.link import CentralLink
 from device_sim.central.proving import NotTrusted
 from device_sim.central.puller import Puller
-from device_sim.central.store import CentralStore
+from device_sim.central.store import CentralStore, StoreInUse
 from device_sim.handheld.link import Refused, Unreachable
 from sync.checkpoints import CheckpointError, VerifierKey, parse_verifier_key
 
@@ -58,8 +58,11 @@ def pull(
     secret = password_file.read_text("utf-8").strip() if password_file else password
     if not secret:
         raise click.UsageError(f"--password-file or {PASSWORD_VARIABLE} is needed")
-    with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
+    try:
         kept = CentralStore(store)
+    except StoreInUse as error:
+        raise click.ClickException(str(error)) from error
+    with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
         puller = Puller(CentralLink(client, login, secret), kept, lambda: read_key(public_key))
         try:
             if until_file is None:

@@ -6,6 +6,8 @@ so that a kill at any moment neither loses a behavior nor takes one twice.
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -55,11 +57,26 @@ class StoredBehavior:
         return f"{self.id}:{self.version}"
 
 
+class StoreInUse(Exception):
+    """Another pull has the store open: two that continue from one cursor would take every behavior twice."""
+
+
 class CentralStore:
     """Everything the central system keeps, in one file. Opening an existing file continues where it was left."""
 
     def __init__(self, path: Path) -> None:
+        """Open the store for this process alone, until it is closed or the process ends.
+
+        Raises:
+            StoreInUse: another process has it open.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise StoreInUse(f"{path}: another pull is using this store") from error
         self.db = Database(path, strict=True)
         self.db.enable_wal()
         self.db.execute("PRAGMA synchronous=FULL")
@@ -70,6 +87,7 @@ class CentralStore:
     def close(self) -> None:
         """Close the database; whatever was saved stays."""
         self.db.close()
+        os.close(self._lock)
 
     @contextmanager
     def saving(self) -> Iterator[None]:

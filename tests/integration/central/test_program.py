@@ -3,6 +3,7 @@
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -92,13 +93,31 @@ def test_a_missing_key_and_a_wrong_password_end_with_one_line(platform: Platform
     platform.write(1)
     platform.sequence()
     missing = platform.start_central("--public-key", str(platform.folder / "none.pub"))
+    _ends_with_one_line(platform.finish(missing), "none.pub")
     wrong = platform.start_central(password_text="not the right password")
-    for program, reason in ((missing, "none.pub"), (wrong, "login or password is wrong")):
-        code, _, said = platform.finish(program)
-        assert code == 1
-        assert said.startswith("Error: ")
-        assert reason in said
-        assert len(said.splitlines()) == 1
+    _ends_with_one_line(platform.finish(wrong), "login or password is wrong")
+
+
+def test_two_pulls_never_share_a_store(platform: Platform) -> None:
+    """While one program has the store open, a second one ends at once and leaves the store alone."""
+    platform.write(2)
+    platform.sequence()
+    store = CentralStore(platform.store)
+    try:
+        _ends_with_one_line(platform.finish(platform.start_central()), "another pull is using this store")
+        assert store.counts(0)[0] == 0
+    finally:
+        store.close()
+    code, result, _ = platform.finish(platform.start_central())
+    assert (code, result["pulled"]) == (0, 2)
+
+
+def _ends_with_one_line(ended: tuple[int, dict[str, Any], str], reason: str) -> None:
+    code, _, said = ended
+    assert code == 1
+    assert said.startswith("Error: ")
+    assert reason in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_password_is_needed(platform: Platform) -> None:

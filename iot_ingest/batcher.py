@@ -4,24 +4,25 @@ A batch ends at a count, after a short silence, or at an age: never at a count a
 unacknowledged messages is smaller than the count would wait for acknowledgements that never come.
 """
 
-import queue
+import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-INBOX_LIMIT = 5_000
-"""Most deliveries waiting; while it is full the subscriber does not read its connection."""
-BATCH_LIMIT = 1_000
+INBOX_LIMIT = 20_000
+"""With so many deliveries waiting it is full: the subscriber does not read its connection. One read may go beyond."""
+BATCH_LIMIT = 5_000
 """Most deliveries in one transaction."""
-SILENCE_S = 0.005
+SILENCE_S = 0.001
 """A pause this long after a delivery ends the batch."""
-AGE_S = 0.25
+AGE_S = 0.02
 """A batch is not kept open longer than this, however steadily deliveries arrive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One PUBLISH as received. `mid` is its packet id within `session` (the broker's session, counted by us)."""
 
     topic: str
@@ -50,46 +51,49 @@ class BatchRule:
 
 
 class Inbox:
-    """A bounded queue of deliveries: one thread offers, one takes batches."""
+    """A bounded queue of deliveries: one thread offers what one read brought, one takes batches."""
 
     def __init__(
         self, rule: BatchRule, capacity: int = INBOX_LIMIT, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Make an empty inbox; `clock` gives monotonic seconds."""
-        self._queue: queue.Queue[Delivery] = queue.Queue(capacity)
-        self._rule = rule
-        self._clock = clock
+        self._waiting: deque[Delivery] = deque()
+        self._rule, self._capacity, self._clock = rule, capacity, clock
+        self._lock = threading.Lock()
+        self._arrived, self._room = threading.Condition(self._lock), threading.Condition(self._lock)
 
-    def offer(self, delivery: Delivery, wait_s: float = 0.0) -> bool:
-        """Add a delivery; False when the inbox is still full after `wait_s` seconds."""
-        try:
-            self._queue.put(delivery, block=wait_s > 0, timeout=wait_s)
-        except queue.Full:
-            return False
+    def offer(self, deliveries: Sequence[Delivery], wait_s: float = 0.0) -> bool:
+        """Add deliveries together; False, and none is added, when the inbox is still full after `wait_s` seconds."""
+        with self._lock:
+            if self.full and not (wait_s > 0 and self._room.wait_for(lambda: not self.full, wait_s)):
+                return False
+            self._waiting.extend(deliveries)
+            self._arrived.notify()
         return True
 
     @property
     def full(self) -> bool:
         """Whether a delivery would have to wait."""
-        return self._queue.full()
+        return len(self._waiting) >= self._capacity
 
     def take(self, wait_s: float) -> list[Delivery]:
         """Return the next batch, or [] when nothing arrives within `wait_s` seconds."""
-        try:
-            batch = [self._queue.get(timeout=wait_s)]
-        except queue.Empty:
-            return []
-        ends_at = self._clock() + self._rule.age_s
-        while len(batch) < self._rule.limit:
-            remaining_s = min(self._rule.silence_s, ends_at - self._clock())
-            if remaining_s <= 0:
-                break
-            try:
-                batch.append(self._queue.get(timeout=remaining_s))
-            except queue.Empty:
-                break
+        rule, waiting = self._rule, self._waiting
+        with self._lock:
+            if not self._arrived.wait_for(lambda: bool(waiting), wait_s):
+                return []
+            ends_at = self._clock() + rule.age_s
+            while len(waiting) < rule.limit and not self.full:
+                count, remaining_s = len(waiting), min(rule.silence_s, ends_at - self._clock())
+                if remaining_s <= 0:
+                    break
+                self._arrived.wait(remaining_s)
+                if len(waiting) == count:
+                    break
+            batch = [waiting.popleft() for _ in range(min(len(waiting), rule.limit))]
+            self._room.notify()
         return batch
 
     def __len__(self) -> int:
         """Return how many deliveries wait."""
-        return self._queue.qsize()
+        return len(self._waiting)

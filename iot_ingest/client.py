@@ -1,11 +1,11 @@
 """The MQTT side of the ingester: a persistent session, and acknowledgements that are sent by hand.
 
 paho acknowledges when its callback returns; here a message is acknowledged only after the commit that stored it, by
-:meth:`Subscriber.acknowledge`. What is not acknowledged comes again, but only on another connection: MQTT 3.1.1 (4.4)
-asks for no repetition on a living one, and mosquitto sends none. So nothing that arrives may be dropped. While the
-inbox is full the network thread waits and the connection is not read; when that takes long it is given up, and made
-again once there is room, so that the persistent session delivers what was not acknowledged. (A message of QoS 0 has no
-such promise.)
+:meth:`Subscriber.acknowledge`. Messages come in blocks (`transport`), or one by one from stock paho. What is not
+acknowledged comes again, but only on another connection: MQTT 3.1.1 (4.4) asks for no repetition on a living one, and
+mosquitto sends none. So nothing that arrives may be dropped. While the inbox is full the network thread waits and the
+connection is not read; when that takes long it is given up, and made again once there is room, so that the persistent
+session delivers what was not acknowledged. (A message of QoS 0 has no such promise.)
 """
 
 import logging
@@ -13,15 +13,19 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from iot_ingest.batcher import Delivery, Inbox
+from iot_ingest.transport import Arrival, BlockClient, fault_of_block_client
 from schemas.telemetry import SUBSCRIPTION
 from server.clock import Clock
 
@@ -37,6 +41,13 @@ RECONNECT_MIN_S = 1
 RECONNECT_MAX_S = 30
 CLOSE_TIMEOUT_S = 5.0
 """How long a closing client waits for its last acknowledgements to leave."""
+SESSION_EXPIRY_S = 7 * 86_400
+"""MQTT 5: how long the broker keeps the session of an ingester that is away."""
+RECEIVE_MAXIMUM = 5_000
+"""MQTT 5: most unacknowledged messages the broker may have on their way to us."""
+TOPICS_LIMIT = 50_000
+"""Most topics whose text is remembered."""
+UNREADABLE_TOPIC = b"\xff"
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,11 @@ class BrokerAddress:
     user: str
     password: str
     client_id: str
+    subscriptions: tuple[str, ...] = (SUBSCRIPTION,)
+    version: int = 4
+    """The protocol: 4 is MQTT 3.1.1, 5 is MQTT 5."""
+    ca_file: str = ""
+    """Certificates that the broker's must descend from; empty: no TLS."""
 
 
 class Subscriber:
@@ -61,6 +77,7 @@ class Subscriber:
         """Packet ids of this session that are received and not yet acknowledged."""
         self._owed: set[int] = set()
         """Packet ids of this session that were to be acknowledged while there was no connection."""
+        self._topics: dict[bytes, str] = {}
         self._session = 0
         self._connected = False
         self._parting = False
@@ -77,13 +94,19 @@ class Subscriber:
         self._client = self._make_client()
 
     def _make_client(self) -> Client:
-        client = Client(
+        fault = fault_of_block_client()
+        if fault:
+            log.warning("paho is not as expected, messages are read one by one: %s", fault)
+        five = self._address.version == MQTTProtocolVersion.MQTTv5
+        client = (Client if fault else BlockClient)(
             CallbackAPIVersion.VERSION2,
             client_id=self._address.client_id,
-            clean_session=False,
-            protocol=MQTTProtocolVersion.MQTTv311,
+            clean_session=None if five else False,
+            protocol=MQTTProtocolVersion(self._address.version),
             manual_ack=True,
         )
+        if self._address.ca_file:
+            client.tls_set(self._address.ca_file)
         client.username_pw_set(self._address.user, self._address.password)
         # each ingester waits a different longest time, so that a broker's restart does not meet all of them at once
         client.reconnect_delay_set(RECONNECT_MIN_S, random.randint(RECONNECT_MAX_S // 2, RECONNECT_MAX_S))  # noqa: S311
@@ -92,11 +115,19 @@ class Subscriber:
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
+        if isinstance(client, BlockClient):
+            client.on_block = self._on_block
         return client
 
     def start(self) -> None:
         """Connect in the background, again and again until the broker is there."""
-        self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S)
+        options: dict[str, Any] = {}
+        if self._address.version == MQTTProtocolVersion.MQTTv5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = SESSION_EXPIRY_S
+            properties.ReceiveMaximum = RECEIVE_MAXIMUM
+            options = {"clean_start": False, "properties": properties}
+        self._client.connect_async(self._address.host, self._address.port, keepalive=KEEPALIVE_S, **options)
         self._client.loop_start()
 
     def stop_receiving(self) -> None:
@@ -112,19 +143,28 @@ class Subscriber:
             self.closed.wait(CLOSE_TIMEOUT_S)
         self._client.loop_stop()
 
-    def acknowledge(self, deliveries: list[Delivery]) -> None:
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Acknowledge deliveries whose content is committed.
 
         A delivery of a session that the broker has forgotten is left alone: its packet id may name another message now.
         """
         with self._lock:
-            current = [delivery for delivery in deliveries if delivery.mid and delivery.session == self._session]
-            self._in_hand.difference_update(delivery.mid for delivery in current)
+            session = self._session
+            current = [delivery.mid for delivery in deliveries if delivery.mid and delivery.session == session]
+            self._in_hand.difference_update(current)
             if self._parting or not self._connected:  # paho would forget them when it connects
-                self._owed.update(delivery.mid for delivery in current)
+                self._owed.update(current)
                 return
-        for delivery in current:
-            self._client.ack(delivery.mid, 1)
+        self._acknowledge(self._client, current)
+
+    @staticmethod
+    def _acknowledge(client: Client, mids: Sequence[int]) -> None:
+        if isinstance(client, BlockClient):
+            if mids:
+                client.ack_all(mids)
+            return
+        for mid in mids:
+            client.ack(mid, 1)
 
     def _on_pre_connect(self, _client: Client, _data: object) -> None:
         """Connect only when there is room, or to take leave."""
@@ -144,13 +184,13 @@ class Subscriber:
                 self._in_hand.clear()
                 self._owed.clear()
             self._connected, self._parting = True, False
-        client.subscribe(SUBSCRIPTION, qos=1)
+        client.subscribe([(topic, 1) for topic in self._address.subscriptions])
 
     def _on_subscribe(
         self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
         if any(reason.is_failure for reason in reasons):
-            self.fault = f"the broker refuses the subscription to {SUBSCRIPTION}"
+            self.fault = f"the broker refuses the subscription to {', '.join(self._address.subscriptions)}"
             log.error("%s", self.fault)
             return
         self.fault = ""
@@ -172,33 +212,58 @@ class Subscriber:
 
     def _on_message(self, client: Client, _data: object, message: MQTTMessage) -> None:
         mid = message.mid if message.qos else 0
+        try:
+            topic = message.topic.encode()
+        except UnicodeDecodeError:
+            topic = UNREADABLE_TOPIC
+        self._on_block(client, [Arrival(topic, bytes(message.payload), mid, message.dup)])
+
+    def _on_block(self, client: Client, arrivals: Sequence[Arrival]) -> None:
+        """Take what one read brought, apart from repetitions of what is in hand or committed."""
+        now, topics = self._clock.now(), self._topics
+        deliveries: list[Delivery] = []
+        settled: list[int] = []
         with self._lock:
-            session = self._session
-            settled = mid in self._owed and message.dup
-            self._owed.discard(mid)
-            repeated = settled or mid in self._in_hand
-            self.repeated += repeated
-            taken = not (repeated or self._parting or self._stopping.is_set())
-            if taken and mid:
-                self._in_hand.add(mid)
-        if settled:
-            client.ack(mid, 1)
-        if not taken:
-            return
-        delivery = Delivery(_topic_of(message), bytes(message.payload), self._clock.now(), mid, session)
-        if not self._offer(delivery):
+            session, in_hand, owed = self._session, self._in_hand, self._owed
+            open_ = not (self._parting or self._stopping.is_set())
+            for topic, payload, mid, dup in arrivals:
+                if mid and (mid in owed or mid in in_hand):
+                    known = mid in in_hand or dup
+                    if mid in owed and dup:
+                        settled.append(mid)
+                    owed.discard(mid)
+                    self.repeated += known
+                    if known:
+                        continue
+                if open_:
+                    deliveries.append(Delivery(topics.get(topic) or self._text(topic), payload, now, mid, session))
+                    if mid:
+                        in_hand.add(mid)
+        self._acknowledge(client, settled)
+        if deliveries and not self._offer(deliveries):
             with self._lock:
-                self._in_hand.discard(mid)
+                self._in_hand.difference_update(delivery.mid for delivery in deliveries)
             if not self._stopping.is_set():
                 self._give_up(client)
 
-    def _offer(self, delivery: Delivery) -> bool:
+    def _text(self, topic: bytes) -> str:
+        """Return a topic's text; one that is no text names no sensor, and the decoder refuses it with its payload."""
+        try:
+            text = topic.decode()
+        except UnicodeDecodeError:
+            return ""
+        if len(self._topics) >= TOPICS_LIMIT:
+            self._topics.clear()
+        self._topics[topic] = text
+        return text
+
+    def _offer(self, deliveries: Sequence[Delivery]) -> bool:
         """Wait for room; False when it is time to stop, or when there was none for too long."""
-        if self._inbox.offer(delivery):
+        if self._inbox.offer(deliveries):
             return True
         ends_at = time.monotonic() + PATIENCE_S
         while not self._stopping.is_set() and (remaining_s := ends_at - time.monotonic()) > 0:
-            if self._inbox.offer(delivery, min(LOOK_UP_S, remaining_s)):
+            if self._inbox.offer(deliveries, min(LOOK_UP_S, remaining_s)):
                 return True
         return False
 
@@ -212,11 +277,3 @@ class Subscriber:
         if isinstance(connection, socket.socket):
             with suppress(OSError):  # gone already
                 connection.shutdown(socket.SHUT_RDWR)
-
-
-def _topic_of(message: MQTTMessage) -> str:
-    """Return a message's topic; one that is no text names no sensor, and the decoder refuses it with its payload."""
-    try:
-        return message.topic
-    except UnicodeDecodeError:
-        return ""

@@ -13,7 +13,7 @@ from device_sim.bench.brokers import BROKERS, BrokerAddress, mosquitto_program
 from device_sim.bench.ingest_suite import payloads
 from device_sim.bench.mqtt_load import Pace, Publisher, publish_packets
 from device_sim.broker import HOST, Broker
-from iot_ingest import cli, client
+from iot_ingest import cli, client, transport
 from iot_ingest.batcher import BatchRule, Inbox
 from iot_ingest.cli import Ingester
 from schemas.telemetry import readings_topic
@@ -26,6 +26,8 @@ SENSOR = "s1"
 CAPACITY, WINDOW, BATCH = 40, 100, 20
 MESSAGES = 600
 """More than inbox, window and the batch in hand together."""
+BLOCK_BYTES = 1_000
+"""One read brings far less than the inbox holds."""
 FOREVER = float("inf")
 
 
@@ -35,6 +37,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     if request.param == "mosquitto" and mosquitto_program() is None:
         pytest.skip("mosquitto is missing: apt-get install mosquitto")
     monkeypatch.setattr(cli, "Inbox", partial(Inbox, capacity=CAPACITY))
+    monkeypatch.setattr(transport, "BLOCK_BYTES", BLOCK_BYTES)
     monkeypatch.setattr(brokers, "WINDOW", WINDOW)
     monkeypatch.setattr("device_sim.broker.MAX_UNACKNOWLEDGED", WINDOW)
     monkeypatch.setattr(brokers, "Broker", partial(Broker, ack_wait_s=1))

@@ -18,7 +18,7 @@ def filled(rule: BatchRule, count: int, clock: list[float] | None = None) -> Inb
     """An inbox with `count` deliveries and, if given, a clock that reads the list."""
     inbox = Inbox(rule, clock=(lambda: clock.pop(0)) if clock is not None else lambda: 0.0)
     for mid in range(count):
-        assert inbox.offer(delivery(mid))
+        assert inbox.offer([delivery(mid)])
     return inbox
 
 
@@ -37,17 +37,23 @@ def test_a_batch_ends_with_silence() -> None:
 
 
 def test_a_batch_ends_at_its_age() -> None:
-    """However steadily deliveries arrive, a batch is closed when it is old enough."""
-    inbox = filled(BatchRule(limit=1_000, silence_s=0.01, age_s=1.0), 10, clock=[0.0, 0.1, 0.5, 1.0])
+    """However steadily deliveries arrive, a batch is closed when it is old enough: no silence is waited for."""
+    inbox = filled(BatchRule(limit=1_000, silence_s=3_600.0, age_s=1.0), 3, clock=[0.0, 1.0])
     assert len(inbox.take(0.01)) == 3
-    assert len(inbox) == 7
+
+
+def test_a_full_inbox_is_no_reason_to_wait() -> None:
+    """A batch larger than the inbox would wait for deliveries that cannot come."""
+    inbox = Inbox(BatchRule(limit=10, silence_s=3_600.0, age_s=3_600.0), capacity=2)
+    assert inbox.offer([delivery(1), delivery(2)])
+    assert len(inbox.take(0.01)) == 2
 
 
 def test_a_full_inbox_refuses() -> None:
     """What does not fit is not taken, and so not acknowledged."""
     inbox = Inbox(BatchRule(), capacity=1)
-    assert inbox.offer(delivery(1))
-    assert not inbox.offer(delivery(2))
+    assert inbox.offer([delivery(1)])
+    assert not inbox.offer([delivery(2)])
 
 
 @pytest.mark.parametrize("change", [{"limit": 0}, {"silence_s": 0.0}, {"age_s": -1.0}])

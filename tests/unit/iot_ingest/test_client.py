@@ -40,9 +40,9 @@ class Wire(Client):
         """The connection."""
         return self.near
 
-    def subscribe(self, topic: str, qos: int = 0) -> None:  # type: ignore[override]
+    def subscribe(self, topics: list[tuple[str, int]]) -> None:  # type: ignore[override]
         """Note a subscription."""
-        self.subscriptions.append(topic)
+        self.subscriptions += [topic for topic, _ in topics]
 
     def __del__(self) -> None:
         """Close the connection."""

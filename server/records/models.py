@@ -22,6 +22,8 @@ class ServerState(Base):
     epoch: Mapped[str] = mapped_column(String(36))
     position: Mapped[int] = mapped_column(BigInteger)
     office_seq: Mapped[int] = mapped_column(BigInteger)
+    leaves_expired_to: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
+    """Position up to which leaves may have been forgotten: a cursor before it ends with a comparison of digests."""
 
 
 class SyncedRecord(Base):
@@ -64,6 +66,23 @@ class RecordAssignee(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     officer: Mapped[str] = mapped_column(String(36), primary_key=True)
     active: Mapped[bool] = mapped_column(Boolean)
+
+
+class RecordLeave(Base):
+    """A record left a scope at a position: whoever could see it as it was placed before is told, unless it is back."""
+
+    __tablename__ = "record_leave"
+    __table_args__ = (Index(None, "kind", "id"), Index(None, "at"))
+
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """The record's position in the feed when it left."""
+    officer: Mapped[str] = mapped_column(String(36), primary_key=True)
+    """A former assignee; empty when the record was not assigned to anyone before."""
+    kind: Mapped[str] = mapped_column(String(32))
+    id: Mapped[str] = mapped_column(String(36))
+    region: Mapped[str] = mapped_column(String(9))
+    department: Mapped[str] = mapped_column(String(32))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Act(Base):

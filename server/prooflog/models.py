@@ -1,7 +1,7 @@
 """Tables of the proof log.
 
-Rows of leaves, nodes and heads are only ever added. Waiting leaves are a set without order of its own: whatever has
-committed is visible to the sequencer, so a transaction that commits late is late, and never skipped.
+Rows of leaves and heads are only ever added, tiles only grow. Waiting leaves are a set without order of its own:
+whatever has committed is visible to the sequencer, so a transaction that commits late is late, and never skipped.
 """
 
 from datetime import datetime
@@ -51,14 +51,14 @@ class Leaf(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class Node(Base):
-    """One perfect subtree above the leaves: 2**level leaves from leaf index * 2**level on. Level 0 are the leaves."""
+class Tile(Base):
+    """A block of the tree's nodes, which only ever grows; see `sync.tiles`. Level 0 has the hashes of the leaves."""
 
-    __tablename__ = "proof_node"
+    __tablename__ = "proof_tile"
 
     level: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Head(Base):

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server.clock import to_ms
 from server.db.engine import IN_LIST_LIMIT, insert_ignore
 from server.errors import Problem
 from server.prooflog.keys import SigningKey, load_key
-from server.prooflog.models import MAX_REF_CHARS, Head, Leaf, Node, PendingLeaf, ProofLog
-from server.prooflog.nodes import StoredNodes
+from server.prooflog.models import MAX_REF_CHARS, Head, Leaf, PendingLeaf, ProofLog
+from server.prooflog.tiles import StoredTiles
 from server.runtime import Runtime
 from sync.checkpoints import Checkpoint, Signature, parse_verifier_key
 from sync.merkle import MAX_SIZE, Frontier, consistency_proof, inclusion_proof, leaf_hash
@@ -81,8 +81,7 @@ def sequence_step(session: Session, rt: Runtime) -> int:
         return 0  # another worker was faster
     fresh = _without_repeats(session, waiting)
     if fresh:
-        frontier = Frontier.load(log.size, StoredNodes(session))
-        _append(session, frontier, fresh)
+        frontier = _append(session, log.size, fresh)
         _sign_head(session, rt, key, log.origin, frontier)
         session.execute(update(ProofLog).where(ProofLog.id == 1).values(size=frontier.size))
     for chunk in _chunks([row.id for row in waiting]):
@@ -164,7 +163,7 @@ def inclusions(session: Session, indexes: Sequence[int], size: int) -> list[Incl
     _check_size(session, size, "size")
     if not all(0 <= index < size for index in indexes):
         raise Problem("invalid-field", field="index", detail="must be below the size", limit=size)
-    nodes = StoredNodes(session)
+    nodes = StoredTiles(session)
     nodes.prefetch(lambda reader: [inclusion_proof(index, size, reader) for index in indexes])
     nodes.load((0, index) for index in indexes)
     return [InclusionProof(index, size, nodes(0, index), inclusion_proof(index, size, nodes)) for index in indexes]
@@ -179,7 +178,7 @@ def consistency(session: Session, first: int, second: int) -> list[bytes]:
     _check_size(session, second, "second")
     if not 0 <= first <= second:
         raise Problem("invalid-field", field="first", detail="must not be above the second size", limit=second)
-    nodes = StoredNodes(session)
+    nodes = StoredTiles(session)
     nodes.prefetch(lambda reader: [consistency_proof(first, second, reader)])
     return consistency_proof(first, second, nodes)
 
@@ -203,10 +202,9 @@ def _lock_log(session: Session, key: SigningKey) -> ProofLog:
 
 def _without_repeats(session: Session, waiting: Sequence[PendingLeaf]) -> list[PendingLeaf]:
     """Leave out what the log has, or what waits twice."""
-    known: set[tuple[str, str, bytes]] = set()
-    for chunk in _chunks([(row.kind, row.ref) for row in waiting]):
-        query = select(Leaf.kind, Leaf.ref, Leaf.hash).where(tuple_(Leaf.kind, Leaf.ref).in_(chunk))
-        known.update((kind, ref, found) for kind, ref, found in session.execute(query))
+    same = (Leaf.kind == PendingLeaf.kind) & (Leaf.ref == PendingLeaf.ref)
+    query = select(Leaf.kind, Leaf.ref, Leaf.hash).join(PendingLeaf, same).where(PendingLeaf.id <= waiting[-1].id)
+    known = {(kind, ref, found) for kind, ref, found in session.execute(query)}
     fresh = []
     for row in waiting:
         identity = (row.kind, row.ref, leaf_hash(row.data))
@@ -216,16 +214,20 @@ def _without_repeats(session: Session, waiting: Sequence[PendingLeaf]) -> list[P
     return fresh
 
 
-def _append(session: Session, frontier: Frontier, fresh: Iterable[PendingLeaf]) -> None:
-    """Put leaves and the subtrees they complete into the store."""
-    leaf_rows, node_rows = [], []
+def _append(session: Session, size: int, fresh: Iterable[PendingLeaf]) -> Frontier:
+    """Put leaves behind the first `size` ones, lengthen the tiles, and return the frontier of the tree as it is now."""
+    stored = StoredTiles(session)
+    writer = stored.writer(size)
+    frontier = Frontier.load(size, stored)
+    rows = []
     for row in fresh:
-        place, *completed = frontier.append(leaf_hash(row.data))
-        leaf_rows.append({"index": place.index, "kind": row.kind, "ref": row.ref, "hash": place.hash, "data": row.data})
-        node_rows += [{"level": node.level, "index": node.index, "hash": node.hash} for node in completed]
-    session.execute(insert(Leaf), leaf_rows)
-    if node_rows:
-        session.execute(insert(Node), node_rows)
+        completed = frontier.append(leaf_hash(row.data))
+        writer.add(completed)
+        place = completed[0]
+        rows.append({"index": place.index, "kind": row.kind, "ref": row.ref, "hash": place.hash, "data": row.data})
+    session.execute(insert(Leaf), rows)
+    stored.save(writer)
+    return frontier
 
 
 def _sign_head(session: Session, rt: Runtime, key: SigningKey, origin: str, frontier: Frontier) -> None:

@@ -6,12 +6,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.prooflog.keys import load_key, verify_signature
-from server.prooflog.models import Head, Leaf, Node, ProofLog
-from server.prooflog.nodes import StoredNodes
+from server.prooflog.models import Head, Leaf, ProofLog, Tile
+from server.prooflog.tiles import StoredTiles
 from server.runtime import Runtime
 from sync.checkpoints import Checkpoint, VerifierKey
-from sync.merkle import Frontier, leaf_hash
-from sync.merkle import Node as Subtree
+from sync.merkle import Frontier, Node, leaf_hash
+from sync.tiles import TILE_BYTES, tile_bytes, tile_of, tiles_at
 
 CHUNK_LEAVES = 2_000
 """Leaves held in memory at a time."""
@@ -35,23 +35,23 @@ class _Findings(list[str]):
 
 
 def verify_log(session: Session, rt: Runtime) -> tuple[int, list[str]]:
-    """Rebuild the tree from the leaves' bytes and compare every stored hash, node, head and signature.
+    """Rebuild the tree from the leaves' bytes and compare every stored hash, tile, head and signature.
 
     Reads the log once, in chunks; run it in a read session, so that a log that grows meanwhile is seen at one moment.
 
     Returns:
-        How many leaves, nodes and heads were checked, and one sentence for each thing that is wrong.
+        How many leaves, tiles and heads were checked, and one sentence for each thing that is wrong.
     """
     findings = _Findings()
     log = session.get(ProofLog, 1)
-    leaf_count, node_count, head_count = (
-        session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Leaf, Node, Head)
+    leaf_count, tile_count, head_count = (
+        session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Leaf, Tile, Head)
     )
-    checked = leaf_count + node_count + head_count
+    checked = leaf_count + tile_count + head_count
     try:
         if log is None:
             if checked:
-                findings.name("the log has leaves, nodes or heads, and its own row is missing")
+                findings.name("the log has leaves, tiles or heads, and its own row is missing")
             return checked, findings
         if log.size != leaf_count:
             findings.name(f"the log says that it has {log.size} leaves and has {leaf_count}")
@@ -59,22 +59,21 @@ def verify_log(session: Session, rt: Runtime) -> tuple[int, list[str]]:
         if newest != log.size:
             findings.name(f"the newest head covers {newest} leaves of {log.size}")
         heads = _Heads(session, log.origin, load_key(rt.settings).verifier, findings)
-        completed = _replay(session, heads, findings)
+        size = _replay(session, heads, findings)
         heads.finish()
-        if completed is not None and node_count > completed:
-            findings.name(f"{node_count - completed} stored nodes belong to no complete subtree")
+        if size is not None:
+            _measure(session, size, findings)
     except _Enough:
         pass
     return checked, findings
 
 
 def _replay(session: Session, heads: "_Heads", findings: _Findings) -> int | None:
-    """Append all leaves again; returns how many nodes there must be above them, None if a leaf is missing."""
+    """Append all leaves again; returns how many there are, None if one is missing."""
     frontier = Frontier()
-    completed = 0
     heads.check(frontier)
     for rows in _chunks(session):
-        made: list[Subtree] = []
+        made: list[Node] = []
         for row in rows:
             if row.index != frontier.size:
                 findings.name(f"leaf {frontier.size} is missing; nothing beyond it can be checked")
@@ -82,23 +81,33 @@ def _replay(session: Session, heads: "_Heads", findings: _Findings) -> int | Non
             if leaf_hash(row.data) != row.hash:
                 # go on with the stored hash: if the tree confirms it, only the bytes were changed
                 findings.name(f"leaf {row.index} ({row.kind} {row.ref}): its bytes do not have the stored hash")
-            made += frontier.append(row.hash)[1:]
+            made += frontier.append(row.hash)
             heads.check(frontier)
-        completed += len(made)
         _compare(session, made, findings)
         session.expunge_all()
-    return completed
+    return frontier.size
 
 
-def _compare(session: Session, made: list[Subtree], findings: _Findings) -> None:
-    stored = StoredNodes(session)
-    stored.load((node.level, node.index) for node in made)
+def _compare(session: Session, made: list[Node], findings: _Findings) -> None:
+    stored = StoredTiles(session)
+    stored.load(tile_of(node.level, node.index) for node in made)
     for node in made:
         try:
             if stored(node.level, node.index) != node.hash:
                 findings.name(f"node {node.index} of level {node.level} is not the hash of the leaves below it")
         except LookupError:
             findings.name(f"node {node.index} of level {node.level} is missing")
+
+
+def _measure(session: Session, size: int, findings: _Findings) -> None:
+    """Name the tiles that hold more than a tree of `size` leaves has."""
+    last = {level: (number, tile_bytes(width)) for (level, number), width in tiles_at(size)}
+    query = select(Tile.level, Tile.index, func.length(Tile.data)).order_by(Tile.level, Tile.index)
+    for level, index, length in session.execute(query):
+        number, longest = last.get(level, (-1, 0))
+        limit = 0 if index > number else longest if index == number else TILE_BYTES
+        if length > limit:
+            findings.name(f"tile {index} of level {level} holds nodes of no complete subtree")
 
 
 def _chunks(session: Session) -> Iterator[list[Leaf]]:

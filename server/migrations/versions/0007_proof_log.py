@@ -1,5 +1,14 @@
 """Proof log: tiles, witnesses, time stamps."""
 
+import sqlalchemy as sa
+from alembic import op
+
+from sync.merkle import Frontier
+from sync.tiles import TILE_BYTES, TileWriter
+
+CHUNK = 5_000
+"""Leaves read at a time."""
+
 revision = "0007"
 down_revision = "0006"
 branch_labels = None
@@ -8,7 +17,49 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the revision."""
+    op.create_table(
+        "proof_tile",
+        sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("level", "index", name=op.f("pk_proof_tile")),
+    )
+    _fill_tiles()
+    op.drop_table("proof_node")
+
+
+def _fill_tiles() -> None:
+    """Append the hashes of all leaves again, in order; a tile is written and forgotten once it is full."""
+    leaf = sa.table("proof_leaf", sa.column("index", sa.BigInteger), sa.column("hash", sa.LargeBinary))
+    tile = sa.table(
+        "proof_tile",
+        sa.column("level", sa.Integer),
+        sa.column("index", sa.BigInteger),
+        sa.column("data", sa.LargeBinary),
+    )
+    connection = op.get_bind()
+    frontier, writer, after = Frontier(), TileWriter({}), -1
+    while True:
+        query = sa.select(leaf.c.index, leaf.c.hash).where(leaf.c.index > after).order_by(leaf.c.index).limit(CHUNK)
+        rows = connection.execute(query).all()
+        for place, leaf_hash in rows:
+            after = place
+            writer.add(frontier.append(leaf_hash))
+        done = [at for at, data in writer.tiles.items() if len(data) == TILE_BYTES or not rows]
+        if done:
+            values = [{"level": at[0], "index": at[1], "data": bytes(writer.tiles.pop(at))} for at in done]
+            connection.execute(tile.insert(), values)
+        if not rows:
+            return
 
 
 def downgrade() -> None:
     """Take the revision back."""
+    op.create_table(
+        "proof_node",
+        sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("level", "index", name=op.f("pk_proof_node")),
+    )
+    op.drop_table("proof_tile")

@@ -8,10 +8,11 @@ from server.db.engine import Database
 from server.errors import Problem
 from server.prooflog import service
 from server.prooflog.keys import load_key, verify_signature
-from server.prooflog.models import Head, Leaf, Node, PendingLeaf
+from server.prooflog.models import Leaf, PendingLeaf, Tile
 from server.runtime import Runtime
 from sync.checkpoints import VerifierKey, open_checkpoint
 from sync.merkle import verify_consistency, verify_inclusion
+from sync.tiles import TILE_BYTES, tile_bytes
 from tests.conftest import FakeClock
 from tests.integration.prooflog.growing import grow, leaf_text, sequence, wait_in_line
 
@@ -182,15 +183,29 @@ def test_head_times_never_run_backwards(rt: Runtime, clock: FakeClock) -> None:
         assert first.at_ms == second.at_ms
 
 
-def test_each_subtree_is_stored_once(rt: Runtime) -> None:
-    """The store holds exactly the perfect subtrees above the leaves."""
-    grow(rt, 3, 4, 6)
+def test_tiles_hold_each_subtree_once(rt: Runtime) -> None:
+    """The store holds exactly the perfect subtrees, in tiles of the tree's sizes; full ones stay."""
+    grow(rt, 3, 254, 13)
+    before = _tiles(rt)
+    assert {place: len(data) for place, data in before.items()} == {
+        (0, 0): TILE_BYTES, (0, 1): tile_bytes(14), (1, 0): tile_bytes(1)
+    }  # fmt: skip
     with rt.db.read() as session:
-        places = [(level, index) for level, index in session.execute(select(Node.level, Node.index))]
-        assert sorted(places) == [(level, index) for level in (1, 2, 3) for index in range(13 >> level)]
-        assert len(list(session.execute(select(Leaf.index)))) == 13
-        assert len(list(session.execute(select(Head.size)))) == 3
+        assert len(list(session.execute(select(Leaf.index)))) == 270
         assert list(session.execute(select(PendingLeaf.id))) == []
+    wait_in_line(rt, 270, 1)
+    sequence(rt)
+    after = _tiles(rt)
+    assert after.keys() == before.keys()
+    assert after[0, 0] == before[0, 0]
+    assert after[0, 1].startswith(before[0, 1])
+    assert len(after[0, 1]) == tile_bytes(15)
+
+
+def _tiles(rt: Runtime) -> dict[tuple[int, int], bytes]:
+    with rt.db.read() as session:
+        rows = session.execute(select(Tile.level, Tile.index, Tile.data))
+        return {(level, index): data for level, index, data in rows}
 
 
 def test_a_second_process_continues(rt: Runtime) -> None:

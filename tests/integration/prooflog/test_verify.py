@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from server.prooflog import verify
 from server.prooflog.keys import load_key
-from server.prooflog.models import Head, Leaf, Node, ProofLog
+from server.prooflog.models import Head, Leaf, ProofLog, Tile
 from server.prooflog.verify import MAX_FINDINGS, verify_log
 from server.runtime import Runtime
 from sync.merkle import leaf_hash
@@ -30,6 +30,12 @@ def damage(rt: Runtime, change: Damage) -> list[str]:
     return findings(rt)
 
 
+def change_tile(session: Session, change: Callable[[bytes], bytes]) -> None:
+    """Change the bytes of the first tile."""
+    (data,) = session.execute(select(Tile.data).where(Tile.level == 0, Tile.index == 0)).one()
+    session.execute(update(Tile).where(Tile.level == 0, Tile.index == 0).values(data=change(data)))
+
+
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks even for a small log."""
@@ -37,13 +43,13 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_untouched_log_has_no_findings(rt: Runtime) -> None:
-    """Leaves, nodes and heads are counted, and nothing is wrong; an empty log has nothing to check."""
+    """Leaves, tiles and heads are counted, and nothing is wrong; an empty log has nothing to check."""
     with rt.db.read() as session:
         assert verify_log(session, rt) == (0, [])
     grow(rt, 3, 4, 6)
     wait_in_line(rt, 13, 2)
     with rt.db.read() as session:
-        assert verify_log(session, rt) == (13 + (6 + 3 + 1) + 3, [])
+        assert verify_log(session, rt) == (13 + 1 + 3, [])
 
 
 @pytest.mark.parametrize(
@@ -55,12 +61,12 @@ def test_an_untouched_log_has_no_findings(rt: Runtime) -> None:
         ),
         (
             lambda s: s.execute(update(Leaf).where(Leaf.index == 12).values(data=b"{}", hash=leaf_hash(b"{}"))),
-            ["head 13: its root is not that of the first 13 leaves"],
+            ["head 13: its root is not that of the first 13 leaves", "node 12 of level 0"],
         ),
         (
             lambda s: s.execute(update(Leaf).where(Leaf.index == 2).values(data=b"{}", hash=leaf_hash(b"{}"))),
-            ["head 3: its root", "node 1 of level 1", "node 0 of level 2", "head 7: its root", "node 0 of level 3",
-             "head 13"],
+            ["head 3: its root", "node 2 of level 0", "node 1 of level 1", "node 0 of level 2", "head 7: its root",
+             "node 0 of level 3", "head 13"],
         ),
         (
             lambda s: s.execute(delete(Leaf).where(Leaf.index == 6)),
@@ -68,19 +74,23 @@ def test_an_untouched_log_has_no_findings(rt: Runtime) -> None:
         ),
         (
             lambda s: s.execute(delete(Leaf).where(Leaf.index == 12)),
-            ["says that it has 13 leaves and has 12", "head 13: covers leaves that are not there"],
+            ["says that it has 13 leaves and has 12", "head 13: covers", "tile 0 of level 0 holds nodes of no"],
         ),
         (
-            lambda s: s.execute(update(Node).where(Node.level == 2, Node.index == 1).values(hash=bytes(32))),
+            lambda s: change_tile(s, lambda data: data[: 13 * 32] + bytes(32) + data[14 * 32 :]),
             ["node 1 of level 2 is not the hash of the leaves below it"],
         ),
         (
-            lambda s: s.execute(delete(Node).where(Node.level == 1, Node.index == 3)),
-            ["node 3 of level 1 is missing"],
+            lambda s: change_tile(s, lambda data: data[:-32]),
+            ["node 12 of level 0 is missing"],
         ),
         (
-            lambda s: s.execute(insert(Node), [{"level": 5, "index": 0, "hash": bytes(32)}]),
-            ["1 stored nodes belong to no complete subtree"],
+            lambda s: change_tile(s, lambda data: data + bytes(32)),
+            ["tile 0 of level 0 holds nodes of no complete subtree"],
+        ),
+        (
+            lambda s: s.execute(insert(Tile), [{"level": 5, "index": 0, "data": bytes(32)}]),
+            ["tile 0 of level 5 holds nodes of no complete subtree"],
         ),
         (
             lambda s: s.execute(update(Head).where(Head.size == 7).values(root=bytes(32))),
@@ -113,8 +123,8 @@ def test_an_untouched_log_has_no_findings(rt: Runtime) -> None:
     ],
     ids=[
         "leaf bytes", "last leaf and hash", "leaf and hash", "leaf removed", "last leaf removed", "node",
-        "node removed", "node added", "head root", "head signature", "head key", "head time", "head removed", "size",
-        "row removed",
+        "node removed", "node added", "tile added", "head root", "head signature", "head key", "head time",
+        "head removed", "size", "row removed",
     ],
 )  # fmt: skip
 def test_damage_is_named(rt: Runtime, change: Damage, named: list[str]) -> None:

@@ -10,8 +10,6 @@ from sync.dots import MAX_SEQUENCE
 from sync.ids import is_id
 
 SEGMENT_DOMAIN = b"fieldproof-segment-v1\n"
-SIGN_IN_DOMAIN = b"fieldproof-sign-in-v1\n"
-ENROL_DOMAIN = b"fieldproof-enrol-v1\n"
 SEGMENT_VERSION = 1
 SEGMENT_TYPE = "application/vnd.fieldproof.segment"
 MAX_SEGMENT_ACTS = 500
@@ -121,16 +119,6 @@ def _parent(members: object) -> Fork | None:
 def _number(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEQUENCE:
         raise ActError(name, "is not a whole number", MAX_SEQUENCE)
-
-
-def sign_in_statement(device: str, at_ms: int, nonce: str) -> bytes:
-    """Return the bytes a device signs to get a token."""
-    return SIGN_IN_DOMAIN + f"{device}\n{at_ms}\n{nonce}".encode()
-
-
-def enrol_statement(public_key: str, officer: str) -> bytes:
-    """Return the bytes a device signs to prove that it holds the key it enrols (`public_key` in base64url)."""
-    return ENROL_DOMAIN + f"{public_key}\n{officer}".encode()
 
 
 def chain_breaks(

@@ -21,7 +21,7 @@ from device_sim.demo.programs import Program, ProgramFailed, Programs, answers, 
 from device_sim.handheld.link import base64url
 from device_sim.sample.naming import synthetic_uscc
 from sync.ids import RANDOM_BYTES, uuid7
-from sync.journal import enrol_statement, sign_in_statement
+from sync.statements import enrol_statement, sign_in_statement
 
 HOST = "127.0.0.1"
 READY_TIMEOUT_S = 60.0

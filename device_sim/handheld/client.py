@@ -26,7 +26,8 @@ from device_sim.handheld.store import EvidenceFile, HandheldStore
 from device_sim.handheld.uploads import Uploader
 from sync.acts import DELETE
 from sync.dots import Dot
-from sync.journal import Break, enrol_statement
+from sync.journal import Break
+from sync.statements import enrol_statement
 
 KEY, DEVICE, OFFICER, EPOCH = "key", "device", "officer", "epoch"
 """Names of single values in the store."""

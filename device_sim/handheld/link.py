@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import httpx
 
 from device_sim.handheld.outside import Outside
-from sync.journal import sign_in_statement
+from sync.statements import sign_in_statement
 
 T = TypeVar("T")
 

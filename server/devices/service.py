@@ -17,7 +17,7 @@ from server.errors import Problem
 from server.officers.service import get_officer
 from server.runtime import Runtime
 from server.web.auth import Principal, region_prefix
-from sync.journal import enrol_statement, sign_in_statement
+from sync.statements import enrol_statement, sign_in_statement
 
 KEY_BYTES = 32
 MAX_DEVICES_PER_OFFICER = 10
@@ -35,7 +35,7 @@ def enrol(session: Session, rt: Runtime, officer_id: str, name: str, public_key:
         officer_id: the officer whose device it is.
         name: what people call the device.
         public_key: raw Ed25519 key, base64url without padding.
-        proof: signature over :func:`sync.journal.enrol_statement`, base64url.
+        proof: signature over :func:`sync.statements.enrol_statement`, base64url.
 
     Raises:
         Problem: `invalid-field`, `bad-signature`, `limit-exceeded`, `conflict` for a key that is enrolled already.

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from server.devices.service import MAX_DEVICES_PER_OFFICER, SIGN_IN_WINDOW_S
 from server.runtime import Runtime
-from sync.journal import enrol_statement, sign_in_statement
+from sync.statements import enrol_statement, sign_in_statement
 from tests.conftest import FakeClock, SignIn
 from tests.field_device import World, body, encode_key, make_world
 

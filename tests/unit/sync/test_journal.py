@@ -22,9 +22,7 @@ from sync.journal import (
     Fork,
     SegmentHead,
     chain_breaks,
-    enrol_statement,
     parse_segment_head,
-    sign_in_statement,
 )
 from tests.unit.sync.histories import JSON, journal
 
@@ -299,12 +297,6 @@ def test_parsing_any_segment_head_raises_nothing_but_act_error(value: object) ->
     """Bad input is a refusal, never a crash; what is taken can be signed unambiguously."""
     with suppress(ActError):
         assert parse_segment_head(value).statement().count(b"\n") == 8
-
-
-def test_the_statements_of_sign_in_and_enrolment() -> None:
-    """Exact bytes; each has its own domain, so that one signature can never serve as another."""
-    assert sign_in_statement(J, 5, "bm9uY2U") == f"fieldproof-sign-in-v1\n{J}\n5\nbm9uY2U".encode()
-    assert enrol_statement("cHVibGlj", OTHER) == f"fieldproof-enrol-v1\ncHVibGlj\n{OTHER}".encode()
 
 
 @given(st.randoms(use_true_random=False))

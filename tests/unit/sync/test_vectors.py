@@ -15,11 +15,12 @@ from schemas.kinds import KINDS
 from sync.acts import ActError, check_commitments, commitment, encode_act, parse_fields, parse_header, split_line
 from sync.digest import digest_of
 from sync.dots import Dot, parse_dot
-from sync.journal import chain_breaks, enrol_statement, parse_segment_head, sign_in_statement
+from sync.journal import chain_breaks, parse_segment_head
 from sync.merge import merge, status_of
 from sync.policies import Policies, Policy, Rule, canonical, conflicts, is_deleted, read_record
 from sync.registers import Change, RecordState
 from sync.signing import signed_digest
+from sync.statements import enrol_statement, sign_in_statement
 from tests.project_tree import ROOT
 
 FOLDER = ROOT / "tests" / "vectors"

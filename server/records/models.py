@@ -137,9 +137,18 @@ class Conflict(Base):
     department: Mapped[str] = mapped_column(String(32))
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     status: Mapped[str] = mapped_column(String(12))
-    """open; decided (by a person); dissolved (the sides' own later acts agree)."""
+    """open; decided (by a person); dissolved (the sides' own later acts agree); reverted (a decision was undone)."""
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     decided_by: Mapped[str | None] = mapped_column(String(64))
     reason: Mapped[str | None] = mapped_column(Text)
     decision: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
     """`{"dot": the decision's dot, "value": what was decided, "sides": [the sides as they stood]}`."""
+    held: Mapped[str | None] = mapped_column(String(64))
+    """Dot of an act that waited too long for its cause: its value is one side, although it is in no record yet."""
+    reverted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reverted_by: Mapped[str | None] = mapped_column(String(64))
+    revert_reason: Mapped[str | None] = mapped_column(Text)
+    follows: Mapped[str | None] = mapped_column(String(36))
+    """The conflict whose decision was undone; this one opened instead."""
+    restated: Mapped[dict[str, str] | None] = mapped_column(JsonValue)
+    """For each side that the office wrote again when it undid a decision: the dot of the act that it repeats."""

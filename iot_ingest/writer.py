@@ -19,9 +19,11 @@ from schemas.telemetry import Message
 from server.leads import service as leads
 from server.runtime import Runtime
 from server.telemetry import service as telemetry
-from server.telemetry.intake import raise_counters, take_in
+from server.telemetry.counting import raise_counters
+from server.telemetry.intake import take_in
 from server.telemetry.letters import OPEN, keep_letters, whole_letter
 from server.telemetry.models import DeadLetter
+from server.telemetry.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Writer:
     def __init__(self, rt: Runtime, pause: Callable[[float], bool]) -> None:
         """Remember the runtime and how to wait."""
         self._rt, self._pause = rt, pause
+        self._registry = Registry()
         self.totals: Counter[str] = Counter()
         """What this process has committed, under the names of `intake.COUNTERS`, and `leads`."""
 
@@ -73,7 +76,7 @@ class Writer:
         delay_s = RETRY_MIN_S
         while True:
             try:
-                self._commit(messages)
+                self._commit(messages, cautious=races > 0)
                 return
             except (IntegrityError, DataError) as error:
                 races += 1
@@ -89,13 +92,13 @@ class Writer:
                 self._split(messages, error)
                 return
 
-    def _commit(self, messages: Sequence[Message]) -> None:
+    def _commit(self, messages: Sequence[Message], *, cautious: bool) -> None:
         with self._rt.db.write() as session:
-            counts = self._take_in(session, messages)
+            counts = self._take_in(session, messages, cautious=cautious)
         self.totals.update(counts)
 
-    def _take_in(self, session: Session, messages: Sequence[Message]) -> Counter[str]:
-        intake = take_in(session, self._rt, messages)
+    def _take_in(self, session: Session, messages: Sequence[Message], *, cautious: bool) -> Counter[str]:
+        intake = take_in(session, self._rt, messages, self._registry, cautious=cautious)
         opened = leads.take_changes(session, self._rt, intake.changes)
         return intake.counts + Counter(leads=opened)
 
@@ -127,7 +130,7 @@ class Writer:
                 letter = session.get_one(DeadLetter, letter_id, with_for_update=True)
                 message = as_message(letter)
                 telemetry.retire_letter(session, self._rt, letter)
-                counts = self._take_in(session, [message])
+                counts = self._take_in(session, [message], cautious=True)
             self.totals.update(counts)
         except (DBAPIError, OSError) as error:
             log.warning("the database is away, the replay waits: %s", error)

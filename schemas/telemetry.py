@@ -19,6 +19,7 @@ from importlib.resources import files
 from typing import Any
 
 from marshmallow import Schema, fields, validate
+from msgspec import Struct
 
 TOPIC_PREFIX = "fieldproof/v1"
 SUBSCRIPTION = f"{TOPIC_PREFIX}/+/readings"
@@ -70,8 +71,7 @@ COUNTING_FLAGS = frozenset(code for code, row in CODES["flags"].items() if row["
 FLAGS = frozenset(CODES["flags"])
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """One understood reading: the hourly mean of one factor that began at `at`.
 
     `value` is in `unit`; None means the sensor had no value.
@@ -85,8 +85,7 @@ class Reading:
     kind: str = HOUR
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Something that could not be understood: why, and the bytes themselves.
 
     `readings` says for how many readings it stands: 1 for a single reading or an unreadable message, otherwise as many
@@ -102,8 +101,7 @@ class Refusal:
     time: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One delivery after decoding. Every reading in it is either in `readings` or stands behind one of `refusals`.
 
     `seq` is None when the message could not be read far enough to know it.

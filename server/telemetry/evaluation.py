@@ -5,15 +5,21 @@ again over the stored means around it; an episode found then is new only if it t
 lead that was opened is not taken back and not opened twice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, cast
 
-from sqlalchemy import or_, select
+import msgspec
+from sqlalchemy import Table, or_, select
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import HOUR
-from server.telemetry.models import RuleState, RuleVersion, Sensor, StoredEpisode, StoredReading
+from server.db.bulk import Bulk
+from server.db.engine import IN_LIST_LIMIT
+from server.telemetry.models import RuleState, StoredEpisode, StoredReading
+from server.telemetry.ordinary import ValidMean
+from server.telemetry.registry import Registry, SensorEntry
 from server.telemetry.rules import (
     Episode,
     Mean,
@@ -36,6 +42,8 @@ LOOK_BACK = timedelta(days=14)
 
 StateKey = tuple[str, str]
 """(rule id, sensor id)."""
+_STATES = Bulk(cast(Table, RuleState.__table__), ("rule_id", "sensor_id", "state"))
+_encode = msgspec.json.encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +52,21 @@ class EpisodeChange:
 
     key: str
     rule: Rule
-    sensor: Sensor
+    sensor: SensorEntry
     episode: Episode
     opened: bool
+
+
+@dataclass(slots=True)
+class _Course:
+    """One rule's way through one sensor's ordinary means.
+
+    While nothing exceeds the threshold only the newest mean matters, and `low` holds it.
+    """
+
+    rule: Rule
+    quiet: bool
+    low: Mean | None = None
 
 
 @dataclass
@@ -54,24 +74,24 @@ class Evaluation:
     """One batch's run of all rules: :meth:`take` steps in order, then :meth:`finish` once."""
 
     session: Session
-    sensors: dict[str, Sensor]
-    rules: dict[str, list[Rule]] = field(default_factory=dict)
-    """Factor → rules."""
+    registry: Registry
+    sensors: Mapping[str, SensorEntry]
+    stored: dict[StateKey, Mapping[str, Any]] = field(default_factory=dict)
     states: dict[StateKey, State] = field(default_factory=dict)
     dirty: set[StateKey] = field(default_factory=set)
-    rows: dict[StateKey, RuleState] = field(default_factory=dict)
     changes: dict[str, EpisodeChange] = field(default_factory=dict)
     """By episode key: the last word on each episode this batch touched."""
 
     @classmethod
-    def begin(cls, session: Session, sensors: Iterable[Sensor]) -> "Evaluation":
-        """Load the rules, and what they remember of these sensors."""
-        run = cls(session, {sensor.id: sensor for sensor in sensors})
-        for version in session.scalars(select(RuleVersion).order_by(RuleVersion.code, RuleVersion.version)):
-            run.rules.setdefault(version.factor, []).append(as_rule(version))
-        for row in session.scalars(select(RuleState).where(RuleState.sensor_id.in_(sorted(run.sensors)))):
-            run.rows[row.rule_id, row.sensor_id] = row
-            run.states[row.rule_id, row.sensor_id] = state_from_json(row.state)
+    def begin(cls, session: Session, registry: Registry, sensors: Mapping[str, SensorEntry]) -> "Evaluation":
+        """Load what the rules remember of these sensors."""
+        run = cls(session, registry, sensors)
+        wanted = sorted(sensors)
+        columns = (RuleState.rule_id, RuleState.sensor_id, RuleState.state)
+        for start in range(0, len(wanted), IN_LIST_LIMIT):
+            query = select(*columns).where(RuleState.sensor_id.in_(wanted[start : start + IN_LIST_LIMIT]))
+            for rule_id, sensor_id, state in session.execute(query):
+                run.stored[rule_id, sensor_id] = state
         return run
 
     def take(self, judged: int, rows: Sequence[Row]) -> None:
@@ -83,21 +103,62 @@ class Evaluation:
             if not row.valid or row.kind != HOUR or row.value is None:
                 continue
             sensor = self.sensors[row.sensor_id]
-            for rule in self.rules.get(row.factor, ()):
-                if rule.applies(row.factor, sensor.region, sensor.department) and rule.in_force(row.at):
+            for rule in self.registry.rules_for(sensor, row.factor):
+                if rule.in_force(row.at):
                     self._mean(rule, sensor, Mean(row.at, row.value), judged)
+
+    def take_ordinary(self, sensor: SensorEntry, means: Sequence[ValidMean], judged: int) -> None:
+        """Let the rules look at valid means of one sensor, each newer than all that is stored of its factor."""
+        courses: dict[str, list[_Course]] = {}
+        for at, factor, value in means:
+            found = courses.get(factor)
+            if found is None:
+                found = courses[factor] = self._courses(sensor, factor)
+            for course in found:
+                if course.quiet and value <= course.rule.threshold:
+                    course.low = Mean(at, value)
+                    continue
+                self._rest(course, sensor)
+                if course.rule.in_force(at):
+                    self._mean(course.rule, sensor, Mean(at, value), judged)
+                    course.quiet = self._is_quiet(course.rule, sensor)
+        for found in courses.values():
+            for course in found:
+                self._rest(course, sensor)
+
+    def _courses(self, sensor: SensorEntry, factor: str) -> list[_Course]:
+        rules = self.registry.rules_for(sensor, factor)
+        return [_Course(rule, self._is_quiet(rule, sensor)) for rule in rules]
+
+    def _is_quiet(self, rule: Rule, sensor: SensorEntry) -> bool:
+        return rule.always and self._state((rule.id, sensor.id)).episode is None
+
+    def _rest(self, course: _Course, sensor: SensorEntry) -> None:
+        """Write down the newest mean of a quiet course, as :func:`advance` would have left it."""
+        if course.low is not None:
+            key = (course.rule.id, sensor.id)
+            self.states[key] = State(course.low.at, (course.low,))
+            self.dirty.add(key)
+            course.low = None
+
+    def _state(self, key: StateKey) -> State:
+        state = self.states.get(key)
+        if state is None:
+            stored = self.stored.get(key)
+            state = self.states[key] = State() if stored is None else state_from_json(stored)
+        return state
 
     def finish(self) -> tuple[EpisodeChange, ...]:
         """Write states and episodes; return the changes in order of their keys."""
-        for key in sorted(self.dirty):
-            self._save_state(key)
+        rows = [(*key, _encode(state_to_json(self.states[key])).decode()) for key in sorted(self.dirty)]
+        _STATES.replace(self.session, rows, keys=("rule_id", "sensor_id"))
         for name in sorted(self.changes):
             self._save_episode(self.changes[name])
         return tuple(self.changes[name] for name in sorted(self.changes))
 
-    def _mean(self, rule: Rule, sensor: Sensor, mean: Mean, judged: int) -> None:
+    def _mean(self, rule: Rule, sensor: SensorEntry, mean: Mean, judged: int) -> None:
         key = (rule.id, sensor.id)
-        state = self.states.get(key, State())
+        state = self._state(key)
         if state.position is not None and mean.at <= state.position:
             self._late(rule, sensor, state.position, mean, judged)
             return
@@ -109,13 +170,13 @@ class Evaluation:
         if current is not None and current not in episodes:
             self._change(rule, sensor, current, opened=False)
 
-    def _change(self, rule: Rule, sensor: Sensor, episode: Episode, *, opened: bool) -> None:
+    def _change(self, rule: Rule, sensor: SensorEntry, episode: Episode, *, opened: bool) -> None:
         key = episode_key(rule, sensor.id, episode)
         before = self.changes.get(key)
         opened = opened or (before is not None and before.opened)
         self.changes[key] = EpisodeChange(key, rule, sensor, episode, opened)
 
-    def _late(self, rule: Rule, sensor: Sensor, position: datetime, mean: Mean, judged: int) -> None:
+    def _late(self, rule: Rule, sensor: SensorEntry, position: datetime, mean: Mean, judged: int) -> None:
         """Run a rule again around a late mean, over what the sensor had said up to message number `judged`."""
         if mean.at < position - LATE_LIMIT:
             return
@@ -140,7 +201,7 @@ class Evaluation:
         self.states[key] = replace(state, position=position, episode=current)
         self.dirty.add(key)
 
-    def _history(self, rule: Rule, sensor: Sensor, since: datetime, until: datetime, judged: int) -> list[Mean]:
+    def _history(self, rule: Rule, sensor: SensorEntry, since: datetime, until: datetime, judged: int) -> list[Mean]:
         query = (
             select(StoredReading.at, StoredReading.value)
             .where(
@@ -155,7 +216,7 @@ class Evaluation:
         )
         return [Mean(at, value or 0.0) for at, value in self.session.execute(query) if rule.in_force(at)]
 
-    def _recorded(self, rule: Rule, sensor: Sensor, since: datetime) -> list[Episode]:
+    def _recorded(self, rule: Rule, sensor: SensorEntry, since: datetime) -> list[Episode]:
         """Return the episodes known so far that reach beyond `since`, this batch's included, in order."""
         query = select(StoredEpisode).where(
             StoredEpisode.rule_id == rule.id,
@@ -167,14 +228,6 @@ class Evaluation:
             if (change.rule.id, change.sensor.id) == (rule.id, sensor.id):
                 known[key] = change.episode
         return sorted(known.values(), key=lambda episode: episode.started_at)
-
-    def _save_state(self, key: StateKey) -> None:
-        stored = state_to_json(self.states[key])
-        row = self.rows.get(key)
-        if row is None:
-            self.session.add(RuleState(rule_id=key[0], sensor_id=key[1], state=stored))
-        else:
-            row.state = stored
 
     def _save_episode(self, change: EpisodeChange) -> None:
         episode = change.episode
@@ -194,26 +247,6 @@ def _touching(episode: Episode, recorded: Sequence[Episode]) -> Episode | None:
     ]
     still_open = [known for known in touching if known.ended_at is None]
     return next(iter(still_open or touching), None)
-
-
-def as_rule(version: RuleVersion) -> Rule:
-    """Return the pure rule of a stored version."""
-    return Rule(
-        id=version.id,
-        code=version.code,
-        version=version.version,
-        factor=version.factor,
-        unit=version.unit,
-        threshold=version.threshold,
-        clear_level=version.clear_level,
-        window_hours=version.window_hours,
-        min_valid_hours=version.min_valid_hours,
-        max_silence_hours=version.max_silence_hours,
-        region=version.region,
-        department=version.department,
-        effective_from=version.effective_from,
-        effective_to=version.effective_to,
-    )
 
 
 def as_episode(row: StoredEpisode) -> Episode:

@@ -5,20 +5,21 @@ together or not at all, so a delivery may be acknowledged after the commit and r
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import Message
-from server.db.engine import IN_LIST_LIMIT, insert_ignore
 from server.runtime import Runtime
+from server.telemetry.counting import raise_counters
 from server.telemetry.evaluation import EpisodeChange, Evaluation
 from server.telemetry.letters import Letter, keep_letters, letter, refuse_reading, void_letters, whole_letter
-from server.telemetry.models import IngestCounter, Sensor
-from server.telemetry.ordering import Line, Step, load_progress, release, release_expired
+from server.telemetry.ordering import Line, Step, load_progress, note_newest, release, release_expired
+from server.telemetry.ordinary import Sorted, sort, store
+from server.telemetry.registry import Registry, SensorEntry
 from server.telemetry.settling import Key, Row, Settled, load_rows, make_row, settle
+from server.telemetry.validation import UNBELIEVABLE_TIMES
 
 COUNTERS = ("messages", "valid", "invalid", "dead_lettered", "duplicate", "skipped_messages", "episodes")
 """`messages` counts deliveries; the next four count readings; `skipped_messages` counts numbers given up as gaps."""
@@ -32,19 +33,55 @@ class Intake:
     changes: tuple[EpisodeChange, ...] = ()
 
 
-def take_in(session: Session, rt: Runtime, messages: Sequence[Message]) -> Intake:
+def take_in(
+    session: Session,
+    rt: Runtime,
+    messages: Sequence[Message],
+    registry: Registry | None = None,
+    *,
+    cautious: bool = False,
+) -> Intake:
     """Store a batch of messages and run the rules over what is due; an empty batch gives up expired gaps.
 
     Args:
         session: the write session.
         rt: the runtime.
         messages: decoded messages in order of arrival.
+        registry: what the caller remembers of the registry between batches; None: nothing.
+        cautious: sort every message out with care, the ordinary ones too.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: another ingester stored the same meanwhile; run the transaction again.
+        sqlalchemy.exc.IntegrityError: another ingester stored the same meanwhile, or something stored is newer than
+            it was taken for; run the transaction again, with care.
     """
-    sensors = load_sensors(session, (message.sensor for message in messages))
-    progress = load_progress(session, sensors, rt.now())
+    registry = registry or Registry()
+    registry.refresh(session)
+    sensors = registry.sensors(session, {message.sensor for message in messages})
+    batch = Sorted(rest=list(messages)) if cautious else sort(session, sensors, messages)
+    store(session, batch.lines, rt.now())
+    intake, steps, settled = _take_rest(session, rt, batch.rest, sensors)
+    expired, given_up = release_expired(session, rt.now())
+    intake.changes = _evaluate(session, registry, sensors, batch, [*steps, *expired], settled)
+    valid, readings = batch.valid, batch.readings
+    intake.counts.update(
+        messages=len(messages),
+        valid=valid,
+        invalid=readings - valid,
+        skipped_messages=given_up,
+        episodes=sum(change.opened for change in intake.changes),
+    )
+    raise_counters(session, intake.counts)
+    return intake
+
+
+def _take_rest(
+    session: Session, rt: Runtime, messages: Sequence[Message], sensors: Mapping[str, SensorEntry]
+) -> tuple[Intake, list[Step], Settled]:
+    """Store the messages that need care; return what was counted, and the steps that are due."""
+    if not messages:
+        return Intake(), [], Settled()
+    mine = {message.sensor for message in messages} & sensors.keys()
+    progress = load_progress(session, mine, rt.now())
     letters, candidates, lines = _sort(messages, sensors)
     settled = settle(
         session,
@@ -52,6 +89,9 @@ def take_in(session: Session, rt: Runtime, messages: Sequence[Message]) -> Intak
         {sensor_id: row.complete_seq for sensor_id, row in progress.items()},
         {message.sensor: message.topic for message in messages},
     )
+    for row in candidates:
+        if row.reason not in UNBELIEVABLE_TIMES:
+            note_newest(progress[row.sensor_id], row)
     kept, repeated = keep_letters(session, rt, [*letters, *settled.contradictions])
     void = void_letters(session, settled.standing)
     skipped = sum(row.skipped for row in progress.values())
@@ -59,42 +99,18 @@ def take_in(session: Session, rt: Runtime, messages: Sequence[Message]) -> Intak
     for sensor_id in sorted(lines):
         steps += release(session, Line(progress[sensor_id], lines[sensor_id]), rt.now())
     skipped = sum(row.skipped for row in progress.values()) - skipped
-    expired, given_up = release_expired(session, rt.now())
-    changes = _evaluate(session, sensors, [*steps, *expired], settled)
     counts = Counter(
-        messages=len(messages),
         valid=settled.valid,
         invalid=settled.invalid,
         dead_lettered=kept - void,
         duplicate=settled.duplicates + repeated + void,
-        skipped_messages=skipped + given_up,
-        episodes=sum(change.opened for change in changes),
+        skipped_messages=skipped,
     )
-    raise_counters(session, counts)
-    return Intake(counts, changes)
-
-
-def load_sensors(session: Session, sensor_ids: Iterable[str]) -> dict[str, Sensor]:
-    """Return the registered ones among `sensor_ids`."""
-    wanted = sorted(set(sensor_ids) - {""})
-    found: dict[str, Sensor] = {}
-    for start in range(0, len(wanted), IN_LIST_LIMIT):
-        query = select(Sensor).where(Sensor.id.in_(wanted[start : start + IN_LIST_LIMIT]))
-        found |= {sensor.id: sensor for sensor in session.scalars(query)}
-    return found
-
-
-def raise_counters(session: Session, counts: Mapping[str, int]) -> None:
-    """Raise running totals, in this transaction."""
-    insert_ignore(session, IngestCounter.__table__, [{"name": name, "value": 0} for name in sorted(counts)])  # type: ignore[arg-type]
-    for name in sorted(counts):
-        if counts[name]:
-            raised = IngestCounter.value + counts[name]
-            session.execute(update(IngestCounter).where(IngestCounter.name == name).values(value=raised))
+    return Intake(counts), steps, settled
 
 
 def _sort(
-    messages: Sequence[Message], sensors: Mapping[str, Sensor]
+    messages: Sequence[Message], sensors: Mapping[str, SensorEntry]
 ) -> tuple[list[Letter], list[Row], dict[str, dict[int, tuple[Key, ...]]]]:
     """Split messages into letters, candidate rows, and each sensor's arrived numbers with their keys."""
     letters: list[Letter] = []
@@ -122,14 +138,22 @@ def _sort(
 
 
 def _evaluate(
-    session: Session, sensors: Mapping[str, Sensor], steps: Sequence[Step], settled: Settled
+    session: Session,
+    registry: Registry,
+    sensors: Mapping[str, SensorEntry],
+    batch: Sorted,
+    steps: Sequence[Step],
+    settled: Settled,
 ) -> tuple[EpisodeChange, ...]:
-    """Let the rules look at each step's readings that stand under its number and were not looked at before."""
-    if not steps:
+    """Let the rules look at ordinary readings, and at those of each step that were not looked at before."""
+    lines = [line for line in batch.lines if line.means]
+    if not steps and not lines:
         return ()
-    involved = {step.sensor_id for step in steps}
-    known = dict(sensors) | load_sensors(session, involved - sensors.keys())
-    run = Evaluation.begin(session, [known[sensor_id] for sensor_id in sorted(involved)])
+    involved = {step.sensor_id for step in steps} | {line.sensor.id for line in lines}
+    known = dict(sensors) | registry.sensors(session, involved - sensors.keys())
+    run = Evaluation.begin(session, registry, {sensor_id: known[sensor_id] for sensor_id in involved})
+    for line in lines:
+        run.take_ordinary(line.sensor, line.means, line.complete_seq)
     rows = settled.rows | load_rows(session, {key for step in steps for key in step.keys} - settled.rows.keys())
     for step in steps:
         standing = {key: rows[key] for key in step.keys if key in rows and rows[key].seq == step.seq}

@@ -3,7 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, JsonValue, UtcDateTime
@@ -41,7 +52,8 @@ class StoredReading(Base):
     __table_args__ = ({"sqlite_with_rowid": False},)
 
     at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
-    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    """No reference: it would be looked up for every row, and sensors are never deleted."""
     factor: Mapped[str] = mapped_column(String(CODE_CHARS), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16), primary_key=True)
     value: Mapped[float | None] = mapped_column(Float)
@@ -68,6 +80,8 @@ class SensorProgress(Base):
     skipped: Mapped[int] = mapped_column(BigInteger)
     """Messages given up as gaps."""
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    newest: Mapped[str] = mapped_column(Text, default="{}", server_default="{}")
+    """JSON, channel → the newest data time stored; whatever is newer cannot be stored yet (`ordinary`)."""
 
 
 class HeldMessage(Base):

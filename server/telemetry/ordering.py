@@ -6,6 +6,7 @@ a message is missing. So they meet the same readings in the same order whatever 
 A gap that does not close is given up, so that one lost message does not end supervision.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,8 +14,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
+from schemas.telemetry import HOUR
+from server.db.bulk import instant_text
 from server.telemetry.models import HeldMessage, SensorProgress
-from server.telemetry.settling import Key
+from server.telemetry.settling import Key, Row
 
 GAP_TIMEOUT = timedelta(minutes=10)
 """How long rules wait for a missing message while later ones are there."""
@@ -52,11 +55,20 @@ def load_progress(session: Session, sensor_ids: Iterable[str], now: datetime) ->
     found = {row.sensor_id: row for row in session.scalars(query.with_for_update())}
     for sensor_id in wanted:
         if sensor_id not in found:
-            row = SensorProgress(sensor_id=sensor_id, complete_seq=0, held=0, skipped=0, last_seen_at=now)
+            row = SensorProgress(sensor_id=sensor_id, complete_seq=0, held=0, skipped=0, last_seen_at=now, newest="{}")
             session.add(row)
             found[sensor_id] = row
         found[sensor_id].last_seen_at = now
     return found
+
+
+def note_newest(progress: SensorProgress, row: Row) -> None:
+    """Remember the newest data time of a channel, so that `ordinary` knows what may be stored already."""
+    newest = json.loads(progress.newest)
+    channel = row.factor if row.kind == HOUR else f"{row.factor} {row.kind}"
+    text = instant_text(row.at)
+    if text > newest.get(channel, ""):
+        progress.newest = json.dumps(newest | {channel: text}, separators=(",", ":"))
 
 
 def release(session: Session, line: Line, now: datetime) -> list[Step]:

@@ -50,6 +50,11 @@ class Rule:
         """Tell whether a sensor's factor in a region and department is this rule's business."""
         return factor == self.factor and region.startswith(self.region) and self.department in ("", department)
 
+    @property
+    def always(self) -> bool:
+        """Whether the rule is in force at all times."""
+        return self.effective_from is None and self.effective_to is None
+
     def in_force(self, at: datetime) -> bool:
         """Tell whether the rule is in force at a data time."""
         return (self.effective_from is None or self.effective_from <= at) and (
@@ -118,6 +123,9 @@ def advance(rule: Rule, state: State, mean: Mean) -> tuple[State, tuple[Episode,
         else:
             episode = replace(episode, last_at=mean.at, peak=max(episode.peak, mean.value))
             return State(mean.at, (), episode), tuple(changes)
+    if mean.value <= rule.threshold:
+        # no window that reaches back to this mean or beyond it can confirm anything: it stands for all before it
+        return State(mean.at, (mean,)), tuple(changes)
     since = mean.at - (rule.window_hours - 1) * HOUR
     window = (*(old for old in window if old.at >= since), mean)
     if len(window) >= rule.min_valid_hours and all(item.value > rule.threshold for item in window):

@@ -12,11 +12,12 @@ from schemas.telemetry import BUILTIN_RULES, FACTORS, SENSOR_ID
 from server.db.engine import insert_ignore
 from server.errors import Problem
 from server.runtime import Runtime
-from server.telemetry.evaluation import as_rule
-from server.telemetry.intake import COUNTERS, raise_counters
+from server.telemetry.counting import REGISTRY_VERSION, raise_counters
+from server.telemetry.intake import COUNTERS
 from server.telemetry.letters import OPEN, REPLAYED, REQUESTED
 from server.telemetry.models import DeadLetter, HeldMessage, IngestCounter, RuleVersion, Sensor, StoredReading
-from server.telemetry.ordering import GAP_TIMEOUT, count_held
+from server.telemetry.ordering import GAP_TIMEOUT, count_held, load_progress
+from server.telemetry.registry import as_rule
 from server.telemetry.settling import COLUMNS, Row
 
 DATUMS = ("WGS-84", "CGCS2000")
@@ -63,6 +64,8 @@ def register_sensor(session: Session, rt: Runtime, draft: SensorDraft) -> str:
         for factor, bounds in sorted(draft.channels.items())
     }
     session.flush()
+    load_progress(session, [draft.id], rt.now())
+    raise_counters(session, {REGISTRY_VERSION: 1})
     return sensor.id
 
 
@@ -107,7 +110,9 @@ def seed_builtin_rules(session: Session, rt: Runtime) -> int:
     ]
     for row in rows:
         as_rule(RuleVersion(**row))  # a rule that contradicts itself must not be stored
-    return insert_ignore(session, cast(Table, RuleVersion.__table__), rows)
+    added = insert_ignore(session, cast(Table, RuleVersion.__table__), rows)
+    raise_counters(session, {REGISTRY_VERSION: added})
+    return added
 
 
 def counters(session: Session) -> dict[str, int]:

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from schemas.telemetry import Message, Reading
 from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.letters import CONTRADICTION, Letter, refuse_reading
-from server.telemetry.models import Sensor, StoredReading
-from server.telemetry.validation import Range, invalid_reason
+from server.telemetry.models import StoredReading
+from server.telemetry.registry import SensorEntry
+from server.telemetry.validation import invalid_reason
 
 Key = tuple[datetime, str, str, str]
 """(data time, sensor, factor, kind): the primary key of a reading."""
@@ -70,10 +71,9 @@ class Settled:
     invalid: int = 0
 
 
-def make_row(sensor: Sensor, message: Message, reading: Reading) -> Row:
+def make_row(sensor: SensorEntry, message: Message, reading: Reading) -> Row:
     """Judge one reading of a registered channel and return its row."""
-    channel = sensor.channels[reading.factor]
-    reason = invalid_reason(reading, Range(channel["low"], channel["high"]), message.received_at)
+    reason = invalid_reason(reading, sensor.channels[reading.factor], message.received_at)
     return Row(
         at=reading.at,
         sensor_id=sensor.id,

@@ -14,6 +14,10 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Data times before this are a reset clock (1970, 1980), not history."""
 
 
+UNBELIEVABLE_TIMES = frozenset({"in-the-future", "too-old"})
+"""Reasons that say that a data time is no time to go by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """Measuring range of a channel, in the factor's unit, both ends included."""

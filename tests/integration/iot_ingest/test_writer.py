@@ -14,6 +14,7 @@ from schemas.telemetry import Message, readings_topic
 from server.runtime import Runtime
 from server.telemetry import service
 from server.telemetry.intake import Intake, take_in
+from server.telemetry.registry import Registry
 from tests.integration.telemetry.programs import counted, register
 
 GOOD: dict[str, Any] = {"time": "2013-03-01T00:00:00+08:00", "factor": "SO2", "value": 4, "unit": "ug/m3", "flag": "N"}
@@ -30,11 +31,11 @@ def delivery(rt: Runtime, seq: int, sensor: str = "s1", **change: object) -> Del
 def failing(monkeypatch: pytest.MonkeyPatch, fault: Callable[[list[Message]], Exception | None]) -> None:
     """Let the intake fail where `fault` says so."""
 
-    def flaky(session: Session, rt: Runtime, messages: list[Message]) -> Intake:
+    def flaky(session: Session, rt: Runtime, messages: list[Message], *known: Registry, cautious: bool) -> Intake:
         error = fault(messages)
         if error is not None:
             raise error
-        return take_in(session, rt, messages)
+        return take_in(session, rt, messages, *known, cautious=cautious)
 
     monkeypatch.setattr("iot_ingest.writer.take_in", flaky)
 

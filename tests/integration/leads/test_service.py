@@ -11,8 +11,9 @@ from server.audit.models import AuditEvent
 from server.errors import Problem
 from server.leads import service
 from server.runtime import Runtime
-from server.telemetry.evaluation import EpisodeChange, as_rule
-from server.telemetry.models import RuleVersion, Sensor
+from server.telemetry.evaluation import EpisodeChange
+from server.telemetry.models import RuleVersion
+from server.telemetry.registry import Registry, as_rule
 from server.telemetry.rules import Episode, Mean, episode_key
 from tests.integration.telemetry.programs import register_in
 
@@ -24,7 +25,7 @@ def change(rt: Runtime, session: Session) -> EpisodeChange:
     """A confirmed episode of the hourly NO2 rule at a registered sensor."""
     register_in(session, rt, "s1")
     rule = as_rule(session.scalars(select(RuleVersion).where(RuleVersion.factor == "NO2")).one())
-    sensor = session.get_one(Sensor, "s1")
+    sensor = Registry().sensors(session, ["s1"])["s1"]
     means = tuple(Mean(START + timedelta(hours=n), 210.0 + n) for n in range(3))
     episode = Episode(START, means[-1].at, means, 212.0, means[-1].at)
     return EpisodeChange(episode_key(rule, "s1", episode), rule, sensor, episode, opened=True)

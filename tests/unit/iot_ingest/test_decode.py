@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iot_ingest.codecs import quick_json, strict_json
 from iot_ingest.decode import decode
 from schemas.telemetry import (
     CODES,
@@ -183,3 +184,51 @@ def test_what_is_understood_is_what_the_schema_says(readings: list[dict[str, obj
     decoded = decode(TOPIC, json.dumps(body).encode(), NOW)
     if not decoded.refusals:
         assert MessageSchema().validate(body) == {}
+
+
+COMMON = st.fixed_dictionaries(
+    {
+        "time": st.sampled_from(["2013-03-01T00:00:00+08:00", "2013-03-01T01:00Z", "2013-03-01 01:00Z", "x"]),
+        "factor": st.sampled_from(["SO2", "PM2.5", "X", 'a":b']),
+        "value": st.none() | st.floats(-5, 500) | st.integers(-5, 2**70) | st.just("4"),
+        "unit": st.sampled_from(["ug/m3", "mg/m3"]),
+        "flag": st.sampled_from("NDX"),
+    }
+)
+SEQS = st.sampled_from([0, 1, 7, 7.0, 7.5, 2**53 - 1, 2**53, True, "7"])
+
+
+@given(st.lists(COMMON, max_size=4), SEQS, st.sampled_from([{}, {"sensor": "s1"}, {"sensor": "s2"}]), st.booleans())
+def test_the_quick_way_is_the_careful_way(
+    readings: list[object], seq: object, names: dict[str, str], spaced: bool
+) -> None:
+    """What the quick decoder understands is exactly what the strict one understands."""
+    separators = (", ", ": ") if spaced else (",", ":")
+    payload = json.dumps({"seq": seq, "readings": readings, **names}, separators=separators).encode()
+    quick = quick_json.understand(TOPIC, "s1", payload, NOW)
+    assert quick in (None, strict_json.understand(TOPIC, "s1", payload, NOW))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"seq":7', b'"seq":7,"seq":7'),
+        (b'"flag":"N"', b'"flag":"D","flag":"N"'),
+        (b'"seq":7', b'"seq":7.0'),
+        (b'"unit"', b'"unit" '),
+        (b"SO2", b"S\\u004f2"),
+        (b"4,", b"4e0,"),
+        (b"4,", b"1e999,"),
+        (b"4,", b"NaN,"),
+        (b"4,", b"-0,"),
+    ],
+)
+def test_uncommon_spellings(before: bytes, after: bytes) -> None:
+    """Repeated members, other spellings of numbers and texts: never understood otherwise than by the strict decoder."""
+    payload = json.dumps({"seq": 7, "readings": [GOOD]}, separators=(",", ":")).encode()
+    assert quick_json.understand(TOPIC, "s1", payload, NOW) is not None
+    payload = payload.replace(before, after)
+    assert quick_json.understand(TOPIC, "s1", payload, NOW) in (
+        None,
+        strict_json.understand(TOPIC, "s1", payload, NOW),
+    )

@@ -1,0 +1,1 @@
+"""The formats in which sensors speak: one module each, all with the same promise (see `shapes.Codec`)."""

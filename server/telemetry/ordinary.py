@@ -1,0 +1,161 @@
+"""The ordinary course: messages that continue their sensor's numbers with data newer than all that is stored.
+
+Such a reading is new for certain, contradicts nothing, and is next in the order in which rules look at readings; so it
+is stored without looking anything up. A sensor that sent anything else in a batch (a repetition, a gap, something to
+refuse) is left out whole, with its messages in :attr:`Sorted.rest`: `intake` then sorts them out with all care. Both
+ways lead to the same rows, leads and counters; only the price differs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+from sqlalchemy import Table, select
+from sqlalchemy.orm import Session
+
+from schemas.telemetry import HOUR, Message
+from server.db.bulk import Bulk, InstantTexts, is_sqlite
+from server.db.engine import IN_LIST_LIMIT
+from server.telemetry.models import SensorProgress, StoredReading
+from server.telemetry.registry import SensorEntry
+from server.telemetry.validation import UNBELIEVABLE_TIMES, invalid_reason
+
+Tuple = tuple[Any, ...]
+ValidMean = tuple[datetime, str, float]
+"""(data time, factor, value)."""
+
+_READINGS = Bulk(
+    cast(Table, StoredReading.__table__),
+    ("at", "sensor_id", "factor", "kind", "value", "unit", "flag", "valid", "reason", "seq", "received_at"),
+)
+_PROGRESS = Bulk(
+    cast(Table, SensorProgress.__table__),
+    ("sensor_id", "complete_seq", "held", "skipped", "last_seen_at", "newest"),
+)
+_TEXTS = InstantTexts()
+_newest = msgspec.json.Decoder(dict[str, str])
+_encode = msgspec.json.encode
+
+
+@dataclass(slots=True)
+class Line:
+    """One sensor's progress, and what its messages of this batch add to it."""
+
+    sensor: SensorEntry
+    complete_seq: int
+    skipped: int
+    newest: dict[str, str]
+    """Channel → newest data time stored, as `instant_text`."""
+    messages: list[Message] = field(default_factory=list)
+    rows: list[Tuple] = field(default_factory=list)
+    means: list[ValidMean] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Sorted:
+    """A batch, sorted: `lines` are ordinary and ready to be stored, `rest` needs care."""
+
+    lines: list[Line] = field(default_factory=list)
+    rest: list[Message] = field(default_factory=list)
+
+    @property
+    def valid(self) -> int:
+        """How many readings of the ordinary course are valid."""
+        return sum(row[7] for line in self.lines for row in line.rows)
+
+    @property
+    def readings(self) -> int:
+        """How many readings there are in the ordinary course."""
+        return sum(len(line.rows) for line in self.lines)
+
+
+def sort(session: Session, sensors: Mapping[str, SensorEntry], messages: Sequence[Message]) -> Sorted:
+    """Split a batch. Locks the progress of the sensors it takes up (in order of id, so that lockers never cross)."""
+    lines = _load(session, sensors)
+    instants = _TEXTS if is_sqlite(session) else None
+    result = Sorted()
+    odd: set[str] = set()
+    for message in messages:
+        sensor_id = message.sensor
+        line = lines.get(sensor_id)
+        if line is None:
+            result.rest.append(message)
+        elif sensor_id in odd:
+            line.messages.append(message)
+        else:
+            line.messages.append(message)
+            if not _continue(line, message, instants):
+                odd.add(sensor_id)
+    for sensor_id, line in lines.items():
+        if sensor_id in odd:
+            result.rest += line.messages
+        elif line.messages:
+            result.lines.append(line)
+    return result
+
+
+def _continue(line: Line, message: Message, instants: InstantTexts | None) -> bool:
+    """Add a message to its line; False, with the line spoilt, if it is not ordinary."""
+    seq = message.seq
+    if seq != line.complete_seq + 1 or message.refusals:
+        return False
+    line.complete_seq = seq
+    sensor_id, channels, newest, rows = line.sensor.id, line.sensor.channels, line.newest, line.rows
+    received_at = message.received_at
+    received = received_at if instants is None else instants[received_at]
+    for reading in message.readings:
+        at, factor, value, unit, flag, kind = reading.at, reading.factor, reading.value, reading.unit, reading.flag, reading.kind  # fmt: skip  # noqa: E501
+        believed = channels.get(factor)
+        if believed is None:
+            return False
+        channel = factor if kind == HOUR else f"{factor} {kind}"
+        text = _TEXTS[at]
+        if text <= newest.get(channel, ""):
+            return False
+        reason = invalid_reason(reading, believed, received_at)
+        if reason is None:
+            if kind == HOUR and value is not None:
+                line.means.append((at, factor, value))
+        elif reason in UNBELIEVABLE_TIMES:
+            return False
+        newest[channel] = text
+        time = at if instants is None else text
+        rows.append((time, sensor_id, factor, kind, value, unit, flag, reason is None, reason, seq, received))
+    return True
+
+
+def _load(session: Session, sensors: Mapping[str, SensorEntry]) -> dict[str, Line]:
+    """Return the lines of sensors that have a progress and wait for nothing."""
+    wanted = sorted(sensors)
+    lines: dict[str, Line] = {}
+    columns = (SensorProgress.sensor_id, SensorProgress.complete_seq, SensorProgress.held, SensorProgress.skipped, SensorProgress.newest)  # fmt: skip  # noqa: E501
+    for start in range(0, len(wanted), IN_LIST_LIMIT):
+        query = select(*columns).where(SensorProgress.sensor_id.in_(wanted[start : start + IN_LIST_LIMIT]))
+        for sensor_id, complete, held, skipped, newest in session.execute(
+            query.order_by(SensorProgress.sensor_id).with_for_update()
+        ):
+            if not held:
+                lines[sensor_id] = Line(sensors[sensor_id], complete, skipped, _newest.decode(newest))
+    return lines
+
+
+def store(session: Session, lines: Sequence[Line], now: datetime) -> None:
+    """Write the readings and the progress of ordinary lines.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: a reading is stored already; the batch needs care throughout.
+    """
+    rows = [row for line in lines for row in line.rows]
+    rows.sort(key=_time)
+    _READINGS.append(session, rows)
+    seen = _TEXTS[now] if is_sqlite(session) else now
+    progress = [
+        (line.sensor.id, line.complete_seq, 0, line.skipped, seen, _encode(line.newest).decode()) for line in lines
+    ]
+    _PROGRESS.replace(session, progress, keys=("sensor_id",))
+
+
+def _time(row: Tuple) -> Any:  # noqa: ANN401 - text on SQLite, an instant elsewhere
+    return row[0]

@@ -1,0 +1,110 @@
+"""What an ingester remembers of the registry: sensors with their measuring ranges, and the rules.
+
+Both change seldom and are needed for every message. Each change raises a version in its own transaction
+(`counting.REGISTRY_VERSION`); a batch reads it first and forgets everything when it is another one.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.db.engine import IN_LIST_LIMIT
+from server.telemetry.counting import registry_version
+from server.telemetry.models import RuleVersion, Sensor
+from server.telemetry.rules import Rule
+from server.telemetry.validation import Range
+
+REMEMBERED_LIMIT = 20_000
+"""Most sensors remembered; a batch's own sensors are there in any case."""
+
+COLUMNS = (Sensor.id, Sensor.name, Sensor.entity_id, Sensor.region, Sensor.department, Sensor.channels)
+
+
+class SensorEntry(Struct, frozen=True):
+    """A registered sensor, as far as an ingester needs to know it."""
+
+    id: str
+    name: str
+    entity_id: str
+    region: str
+    department: str
+    channels: Mapping[str, Range]
+
+
+class Registry:
+    """Sensors and rules as of the version that :meth:`refresh` has seen."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._version = -1
+        self._sensors: dict[str, SensorEntry] = {}
+        self._rules: tuple[Rule, ...] = ()
+        self._applying: dict[tuple[str, str, str], tuple[Rule, ...]] = {}
+        self._ranges: dict[str, Mapping[str, Range]] = {}
+
+    def refresh(self, session: Session) -> None:
+        """Forget what is remembered if the registry has changed."""
+        version = registry_version(session)
+        if version == self._version:
+            return
+        self._sensors.clear()
+        self._applying.clear()
+        self._ranges.clear()
+        ordered = select(RuleVersion).order_by(RuleVersion.code, RuleVersion.version)
+        self._rules = tuple(as_rule(row) for row in session.scalars(ordered))
+        self._version = version
+
+    def sensors(self, session: Session, sensor_ids: Iterable[str]) -> dict[str, SensorEntry]:
+        """Return the registered ones among `sensor_ids`."""
+        wanted = set(sensor_ids)
+        missing = sorted(wanted - self._sensors.keys() - {""})
+        if len(self._sensors) + len(missing) > REMEMBERED_LIMIT:
+            self._sensors.clear()
+            missing = sorted(wanted - {""})
+        for start in range(0, len(missing), IN_LIST_LIMIT):
+            query = select(*COLUMNS).where(Sensor.id.in_(missing[start : start + IN_LIST_LIMIT]))
+            for sensor_id, name, entity_id, region, department, channels in session.execute(query):
+                ranges = self._channels(channels)
+                self._sensors[sensor_id] = SensorEntry(sensor_id, name, entity_id, region, department, ranges)
+        return {sensor_id: self._sensors[sensor_id] for sensor_id in wanted if sensor_id in self._sensors}
+
+    def rules_for(self, sensor: SensorEntry, factor: str) -> tuple[Rule, ...]:
+        """Return the rules, in force or not, that concern a factor of a sensor."""
+        key = (sensor.region, sensor.department, factor)
+        found = self._applying.get(key)
+        if found is None:
+            found = tuple(rule for rule in self._rules if rule.applies(factor, sensor.region, sensor.department))
+            self._applying[key] = found
+        return found
+
+    def _channels(self, stored: Mapping[str, Any]) -> Mapping[str, Range]:
+        """Return measuring ranges; sensors of one type share one object."""
+        name = repr(stored)
+        found = self._ranges.get(name)
+        if found is None:
+            found = {factor: Range(row["low"], row["high"]) for factor, row in stored.items()}
+            self._ranges[name] = found
+        return found
+
+
+def as_rule(version: RuleVersion) -> Rule:
+    """Return the pure rule of a stored version."""
+    return Rule(
+        id=version.id,
+        code=version.code,
+        version=version.version,
+        factor=version.factor,
+        unit=version.unit,
+        threshold=version.threshold,
+        clear_level=version.clear_level,
+        window_hours=version.window_hours,
+        min_valid_hours=version.min_valid_hours,
+        max_silence_hours=version.max_silence_hours,
+        region=version.region,
+        department=version.department,
+        effective_from=version.effective_from,
+        effective_to=version.effective_to,
+    )

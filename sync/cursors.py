@@ -13,10 +13,10 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-MAX_CURSOR_CHARS = 512
+MAX_CURSOR_CHARS = 4_096
 """Longest cursor text accepted."""
 
-MAX_PAYLOAD_BYTES = 360
+MAX_PAYLOAD_BYTES = 3_000
 """Longest kind, epoch, position and scope together; sealed and in base64 they stay below MAX_CURSOR_CHARS."""
 
 MAX_POSITION = (1 << 63) - 1

@@ -93,7 +93,7 @@ def make_world(rt: Runtime) -> World:
         task = dispatch(session, rt, [order], author="test")[0]
     with rt.db.read() as session:
         row = session.get_one(SyncedRecord, ("task", task))
-        inspection = json.loads(row.line)["fields"]["inspection"][0]["value"]
+        inspection = by_field(json.loads(row.line))["fields"]["inspection"][0]["value"]
     return World(rt, entity, checklist, officers, task, inspection)
 
 
@@ -192,10 +192,10 @@ class FieldDevice:
         """Pull everything from a cursor on; returns the record lines."""
         records: list[dict[str, Any]] = []
         while True:
-            reply = client.get("/api/v1/sync/pull", query_string={"cursor": cursor}, headers=self.headers)
+            reply = client.get("/api/v1/sync/pull", query_string={"cursor": cursor, "limit": 500}, headers=self.headers)
             assert reply.status_code == 200, reply.text
             head, *page = lines(reply)
-            records += page
+            records += [by_field(record) for record in page]
             cursor = head["cursor"]
             if not head["more"]:
                 return records
@@ -204,6 +204,15 @@ class FieldDevice:
 def lines(reply: TestResponse) -> list[dict[str, Any]]:
     """Return the decoded lines of an NDJSON reply."""
     return [json.loads(line) for line in reply.data.splitlines()]
+
+
+def by_field(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a served record with its live values by field added to it: `fields: {name: [{dot, value, at_ms}]}`."""
+    fields: dict[str, list[dict[str, Any]]] = {}
+    for act in record["acts"]:
+        for name, value in act["fields"].items():
+            fields.setdefault(name, []).append({"dot": act["dot"], "value": value, "at_ms": act["at_ms"]})
+    return record | {"fields": fields}
 
 
 def body(reply: TestResponse) -> dict[str, Any]:
@@ -215,4 +224,4 @@ def body(reply: TestResponse) -> dict[str, Any]:
 
 def live_dots(record: Mapping[str, Any]) -> list[str]:
     """Return the dots of all live values of a pulled record."""
-    return sorted({value["dot"] for values in record["fields"].values() for value in values})
+    return sorted(act["dot"] for act in record["acts"])

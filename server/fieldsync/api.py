@@ -1,6 +1,6 @@
 """Push and pull of handhelds, and the conflicts that people decide."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Response, request
@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, validate
 from server.errors import Problem
 from server.fieldsync import conflicts, feed, unmerged
 from server.fieldsync.checks import check_acts
+from server.fieldsync.compression import compressed, negotiated
 from server.fieldsync.push import push as take_in
 from server.fieldsync.segment import read_segment
 from server.fieldsync.signatures import segment_verifier
@@ -24,10 +25,10 @@ blp = Blueprint("fieldsync", __name__, url_prefix="/api/v1", description="现场
 
 
 class PullQuery(Schema):
-    """Where to continue, and how much to send."""
+    """Where to continue, and how much to send: with a limit one page, without one a stream of everything."""
 
     cursor = fields.String(load_default="", validate=validate.Length(max=MAX_CURSOR_CHARS))
-    limit = fields.Integer(load_default=feed.DEFAULT_LINES, validate=validate.Range(1, feed.MAX_LINES))
+    limit = fields.Integer(load_default=None, validate=validate.Range(1, feed.MAX_LINES))
 
 
 class StatusQuery(Schema):
@@ -146,13 +147,26 @@ def push() -> Response:
 
 @blp.route("/sync/pull", methods=["GET"])
 @require("device")
-@transactional(read_only=True)
 @blp.arguments(PullQuery, location="query")
-@blp.response(200, content_type=NDJSON, description="Head line with the next cursor, then record lines.")
+@blp.response(200, content_type=NDJSON, description="Head line, then records, leaves and cursors, one a line.")
 def pull(query: dict[str, Any]) -> Response:
-    """Return the next page of the device's feed."""
-    page = feed.pull(session(), runtime(), principal(), query["cursor"], query["limit"])
-    return Response(_lines(page), mimetype=NDJSON)
+    """Return the device's feed from a cursor on: one page, or a stream that no transaction stays open for."""
+    rt, caller = runtime(), principal()
+    with rt.db.read() as reading:
+        if query["limit"] is not None:
+            page = feed.pull(reading, rt, caller, query["cursor"], query["limit"])
+            return _ndjson([b"".join(line + b"\n" for line in page)])
+        place = feed.open_place(reading, rt, caller, query["cursor"])
+    return _ndjson(feed.stream(rt, caller, place))
+
+
+def _ndjson(pieces: Iterable[bytes]) -> Response:
+    coding = negotiated(request.accept_encodings)
+    reply = Response(compressed(pieces, coding), mimetype=NDJSON)
+    reply.vary.add("Accept-Encoding")
+    if coding != "identity":
+        reply.content_encoding = coding
+    return reply
 
 
 @blp.route("/sync/status", methods=["GET"])
@@ -163,12 +177,7 @@ def pull(query: dict[str, Any]) -> Response:
 def status(query: dict[str, Any]) -> Response:
     """Return the acts of one's own journal whose status changed beyond a feed position."""
     page = feed.statuses(session(), principal(), query["journal"], query["after"], query["limit"])
-    return Response(_lines(page), mimetype=NDJSON)
-
-
-def _lines(page: list[bytes]) -> Iterator[bytes]:
-    for line in page:
-        yield line + b"\n"
+    return _ndjson([b"".join(line + b"\n" for line in page)])
 
 
 @blp.route("/acts", methods=["GET"])

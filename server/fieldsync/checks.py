@@ -94,15 +94,19 @@ def _check_fields(schema: KindSchema, fields: Mapping[str, Any]) -> None:
         raise Problem("invalid-field", field=name, detail=reason) from error
 
 
-def check_place(caller: Principal, placement: Placement) -> None:
+def check_place(caller: Principal, placement: Placement, former: tuple[str, ...]) -> None:
     """Refuse acts on records that are not this device's business.
+
+    A record that was once assigned to one of the device's officers stays its business: what was written before the
+    reassignment reached the device lands, in the officer's name.
 
     Raises:
         Problem: `forbidden`.
     """
+    if not {*placement.assignees, *former}.isdisjoint(caller.officers):
+        return
     place_ok = in_scope(caller, placement.region, placement.department or caller.department)
-    mine = not placement.assignees or set(placement.assignees) & set(caller.officers)
-    if not place_ok or not mine:
+    if not place_ok or placement.assignees:
         raise Problem("forbidden", field="record", detail="the record lies outside this device's scope")
 
 

@@ -26,7 +26,7 @@ from server.fieldsync.checks import (
 )
 from server.fieldsync.projections import project
 from server.fieldsync.segment import LinkedAct, Segment
-from server.records.batch import SETTLED, Incoming, Key, RecordBatch, advance_counter
+from server.records.batch import SETTLED, Held, Incoming, Key, RecordBatch, advance_counter
 from server.records.lines import Placement
 from server.records.models import Act
 from server.runtime import Runtime
@@ -181,9 +181,10 @@ def _try_apply(
             work.batch.load([parent])
             if parent not in work.batch.records:
                 return f"{parent[0]}/{parent[1]}"
-            work.batch.create(key, _place(work, caller, parent, checked))
+            place = _place(work, caller, parent, checked)
+            work.batch.create(key, place, _former(caller, place, work.batch.records[parent]))
     try:
-        check_place(caller, work.batch.records[key].placement)
+        check_place(caller, work.batch.records[key].placement, work.batch.records[key].former)
         check_states(checked, work.batch.records[key].state)
         _check_open(work, key, checked)
     except Problem as problem:
@@ -216,6 +217,13 @@ def _place(work: Intake, caller: Principal, parent: Key, checked: CheckedAct) ->
         officers = tuple(sorted({*caller.officers, *(named if isinstance(named, list) else ())}))
         return Placement(place.region, caller.department, officers, None)
     return Placement(place.region, place.department, place.assignees, parent[1])
+
+
+def _former(caller: Principal, place: Placement, parent: Held) -> tuple[str, ...]:
+    """Officers who add to a record that has been reassigned: what they make is its new officers' and never theirs."""
+    if not set(place.assignees).isdisjoint(caller.officers):
+        return ()
+    return tuple(sorted(set(parent.former) & set(caller.officers)))
 
 
 def _corrected_ms(work: Intake, members: Mapping[str, Any]) -> int:

@@ -5,7 +5,8 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from schemas.kinds.base import ID, MAX_LABEL_CHARS, MAX_TEXT_CHARS
-from server.inspections import service
+from server.inspections import reassigning, service
+from server.inspections.models import Task
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
@@ -36,6 +37,15 @@ class DispatchedSchema(Schema):
     """The tasks made, in the order of the request."""
 
     tasks = fields.List(fields.String())
+
+
+class ReassignBody(Schema):
+    """Who is to do a task from now on, the leading officer first, and why."""
+
+    officers = fields.List(fields.String(validate=ID), required=True, validate=validate.Length(2, 8))
+    reason = fields.String(
+        required=True, validate=validate.Length(reassigning.MIN_REASON_CHARS, reassigning.MAX_REASON_CHARS)
+    )
 
 
 class TaskSchema(Schema):
@@ -104,6 +114,16 @@ def dispatch(body: dict[str, Any]) -> dict[str, Any]:
 def tasks(query: dict[str, Any]) -> dict[str, Any]:
     """List the tasks of one's scope."""
     return {"tasks": service.list_tasks(session(), principal(), **query)}
+
+
+@blp.route("/tasks/<task_id>/reassign", methods=["POST"])
+@require("operator")
+@transactional
+@blp.arguments(ReassignBody)
+@blp.response(200, TaskSchema)
+def reassign(body: dict[str, Any], task_id: str) -> Task:
+    """Give a task and its inspection to other officers of its department, with a reason."""
+    return reassigning.reassign(session(), runtime(), principal(), task_id, body["officers"], body["reason"])
 
 
 @blp.route("/inspections", methods=["GET"])

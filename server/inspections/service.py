@@ -65,7 +65,7 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
     lists: dict[str, Checklist] = {}
     tasks, changes = [], []
     for order in orders:
-        department = _check_officers(rt, order, people)
+        department = check_officers(rt, order.officers, people)
         checklist = lists.setdefault(order.checklist, get_checklist(session, order.checklist))
         entity = get_entity(session, order.entity)
         place = Placement(entity.region, department, tuple(sorted(order.officers)))
@@ -99,17 +99,21 @@ def _task_fields(order: DispatchOrder) -> dict[str, Any]:
     } | {name: value for name, value in optional.items() if value is not None}
 
 
-def _check_officers(rt: Runtime, order: DispatchOrder, people: Mapping[str, Officer]) -> str:
-    """Return the department of an order's officers after checking that they may go."""
-    if len(set(order.officers)) < OFFICERS_PER_TASK:
+def check_officers(rt: Runtime, officers: Sequence[str], people: Mapping[str, Officer]) -> str:
+    """Return the department of the officers of a visit after checking that they may go.
+
+    Raises:
+        Problem: `invalid-field` or `not-found`, as :func:`dispatch` says.
+    """
+    if len(set(officers)) < OFFICERS_PER_TASK:
         raise Problem("invalid-field", field="officers", detail="two officers are needed", limit=OFFICERS_PER_TASK)
-    for officer_id in order.officers:
+    for officer_id in officers:
         officer = people.get(officer_id)
         if officer is None:
             raise Problem("not-found", field="officers", detail=f"no officer {officer_id}")
         if officer.certificate_valid_until < rt.now():
             raise Problem("invalid-field", field="officers", detail=f"the certificate of {officer_id} has expired")
-    departments = {people[officer].department for officer in order.officers}
+    departments = {people[officer].department for officer in officers}
     if len(departments) > 1:
         raise Problem("invalid-field", field="officers", detail="officers of one department are needed")
     return departments.pop()

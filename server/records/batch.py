@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT, insert_ignore
 from server.records.lines import Placement, decode_state, encode_line, policies_of
-from server.records.models import Act, Conflict, RecordAssignee, ServerState, SyncedRecord
+from server.records.models import Act, Conflict, RecordAssignee, RecordLeave, ServerState, SyncedRecord
 from server.runtime import Runtime
 from sync.acts import DELETE, ActParts
 from sync.dots import Dot, parse_dot
@@ -38,6 +38,8 @@ class Held:
     state: RecordState
     known: bool
     """Whether the database has it already."""
+    former: tuple[str, ...] = ()
+    """Officers it was assigned to before; what they write about it still lands."""
     conflict_fields: tuple[str, ...] = ()
     """Fields in conflict before the batch."""
     conflicts_after: tuple[str, ...] = ()
@@ -90,20 +92,25 @@ class RecordBatch:
             people = self._assignees(chunk) if rows else {}
             for row in rows:
                 key = (row.kind, row.id)
-                placement = Placement(row.region, row.department, people.get(key, ()), row.parent)
-                self.records[key] = Held(placement, decode_state(row.line), True, tuple(row.conflict_fields))
+                present, former = people.get(key, ((), ()))
+                placement = Placement(row.region, row.department, present, row.parent)
+                state = decode_state(row.line)
+                self.records[key] = Held(placement, state, True, former, tuple(row.conflict_fields))
 
-    def _assignees(self, keys: list[Key]) -> dict[Key, tuple[str, ...]]:
+    def _assignees(self, keys: list[Key]) -> dict[Key, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The officers that records are assigned to, and those that they were assigned to before."""
         wanted = tuple_(RecordAssignee.kind, RecordAssignee.id).in_(keys)
-        found: dict[Key, tuple[str, ...]] = {}
-        query = select(RecordAssignee.kind, RecordAssignee.id, RecordAssignee.officer).where(wanted)
-        for kind, record_id, officer in self.session.execute(query.order_by(RecordAssignee.officer)):
-            found[kind, record_id] = (*found.get((kind, record_id), ()), officer)
+        found: dict[Key, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        columns = (RecordAssignee.kind, RecordAssignee.id, RecordAssignee.officer, RecordAssignee.active)
+        query = select(*columns).where(wanted).order_by(RecordAssignee.officer)
+        for kind, record_id, officer, active in self.session.execute(query):
+            present, former = found.get((kind, record_id), ((), ()))
+            found[kind, record_id] = ((*present, officer), former) if active else (present, (*former, officer))
         return found
 
-    def create(self, key: Key, placement: Placement) -> None:
-        """Prepare a record that does not exist yet."""
-        self.records[key] = Held(placement, RecordState(), False)
+    def create(self, key: Key, placement: Placement, former: tuple[str, ...] = ()) -> None:
+        """Prepare a record that does not exist yet; `former`: it is made by officers whose record it will not be."""
+        self.records[key] = Held(placement, RecordState(), False, former)
 
     def apply(self, act: Incoming) -> Merged:
         """Merge one act into its (loaded or created) record and queue the rows that follow from it."""
@@ -225,6 +232,9 @@ class RecordBatch:
             }
             (known if held.known else fresh).append(row)
             people += [{"kind": kind, "id": record_id, "officer": o, "active": True} for o in place.assignees]
+            if held.former and not held.known:
+                people += [{"kind": kind, "id": record_id, "officer": o, "active": False} for o in held.former]
+                write_leaves(self.session, self.rt, (kind, record_id), held.position, place, held.former)
         if fresh:
             self.session.execute(RECORDS.insert(), fresh)
         if known:
@@ -268,6 +278,19 @@ class RecordBatch:
                 Conflict.field.in_(before - after),
             )
             self.session.execute(gone.values(status="dissolved", ended_at=self.rt.now()))
+
+
+def write_leaves(
+    session: Session, rt: Runtime, key: Key, position: int, before: Placement, officers: Iterable[str]
+) -> None:
+    """Note that a record placed as `before` left these officers' scopes at `position`; ("",): everybody's there."""
+    for officer in officers:
+        session.add(
+            RecordLeave(
+                position=position, officer=officer, kind=key[0], id=key[1],
+                region=before.region, department=before.department, at=rt.now(),
+            )
+        )  # fmt: skip
 
 
 def _stored_change(dot: Dot, header: bytes, parts: Iterable[bytes]) -> Change:

@@ -1,4 +1,4 @@
-"""Reading synced records, writing them from the office, and the feed that handhelds pull."""
+"""Reading synced records, and writing them from the office."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import ValidationError
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schemas.kinds import KINDS, Writer, personal_fields
@@ -50,15 +50,6 @@ class RecordView:
     fields: Mapping[str, Any]
     conflict_fields: tuple[str, ...]
     deleted: bool
-
-
-@dataclass(frozen=True)
-class FeedScope:
-    """Whose feed: region prefix, department, and the officers acting on the device."""
-
-    region: str
-    department: str
-    officers: tuple[str, ...]
 
 
 def start_epoch(session: Session, rt: Runtime) -> str:
@@ -206,8 +197,9 @@ def children_of(session: Session, parent: str) -> list[RecordView]:
 
 
 def assignees_of(session: Session, kind: str, record_id: str) -> tuple[str, ...]:
-    """Return the officers a record is or was assigned to."""
-    query = select(RecordAssignee.officer).where(RecordAssignee.kind == kind, RecordAssignee.id == record_id)
+    """Return the officers a record is assigned to."""
+    mine = (RecordAssignee.kind == kind, RecordAssignee.id == record_id, RecordAssignee.active.is_(True))
+    query = select(RecordAssignee.officer).where(*mine)
     return tuple(session.execute(query.order_by(RecordAssignee.officer)).scalars())
 
 
@@ -221,28 +213,6 @@ def _view(row: SyncedRecord) -> RecordView:
         conflict_fields=tuple(row.conflict_fields),
         deleted=row.deleted,
     )
-
-
-def feed_page(session: Session, scope: FeedScope, after: int, limit: int) -> list[tuple[int, bytes]]:
-    """Return up to `limit` (position, line) pairs of a scope's feed beyond position `after`, oldest first."""
-    mine = exists().where(
-        RecordAssignee.kind == SyncedRecord.kind,
-        RecordAssignee.id == SyncedRecord.id,
-        RecordAssignee.active.is_(True),
-        RecordAssignee.officer.in_(scope.officers),
-    )
-    visible = and_(
-        or_(SyncedRecord.region == "", SyncedRecord.region.startswith(scope.region, autoescape=True)),
-        or_(SyncedRecord.department == "", SyncedRecord.department == scope.department),
-        or_(SyncedRecord.assigned.is_(False), mine),
-    )
-    query = (
-        select(SyncedRecord.position, SyncedRecord.line)
-        .where(SyncedRecord.position > after, visible)
-        .order_by(SyncedRecord.position)
-        .limit(limit)
-    )
-    return [(position, line) for position, line in session.execute(query)]
 
 
 def acts_of(session: Session, kind: str, record_id: str) -> list[Act]:

@@ -5,7 +5,8 @@ import threading
 import time
 
 from server.records.lines import Placement
-from server.records.service import FeedScope, OfficeChange, feed_page, office_write_many, server_state
+from server.records.feed import FeedScope, read_page
+from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
 
 WRITERS = 4
@@ -38,10 +39,9 @@ def test_reader_misses_nothing(rt: Runtime) -> None:
 
     def poll() -> int:
         with rt.db.read() as session:
-            page = feed_page(session, SCOPE, position, 50)
-            newest = server_state(session).position
-        met.update(line for _, line in page)
-        return page[-1][0] if len(page) == 50 else newest
+            page = read_page(session, SCOPE, position, 50)
+        met.update(line for _, line in page.items)
+        return page.upto
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(WRITERS)]
     for thread in threads:

@@ -81,7 +81,7 @@ def test_open_compares_feed_epoch_and_scope() -> None:
     "cursor",
     [
         Cursor("a\nb", "e", 1),
-        Cursor("a", "e" * 360, 1),
+        Cursor("a", "e" * 3_000, 1),
         Cursor("a", "e", -1),
         Cursor("a", "e", MAX_POSITION + 1),
         Cursor("a", "e", 1, "s\n"),

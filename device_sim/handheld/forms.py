@@ -71,13 +71,12 @@ def change_of(act: StoredAct) -> Change:
 
 def served_state(line: bytes) -> RecordState:
     """The state inside a served line."""
-    fields = json.loads(line)["fields"]
-    return from_live(
-        {
-            name: [Live(parse_dot(entry["dot"]), entry["value"], entry["at_ms"]) for entry in entries]
-            for name, entries in fields.items()
-        }
-    )
+    fields: dict[str, list[Live]] = {}
+    for act in json.loads(line)["acts"]:
+        dot = parse_dot(act["dot"])
+        for name, value in act["fields"].items():
+            fields.setdefault(name, []).append(Live(dot, value, act["at_ms"]))
+    return from_live(fields)
 
 
 def state_of_record(store: HandheldStore, kind: str, record: str) -> RecordState:

@@ -1,13 +1,17 @@
-"""The served form of a record: one JSON line, stored as it is sent. Pure."""
+"""The served form of a record: one JSON line, stored as it is sent. Pure.
 
-import json
-from collections.abc import Mapping, Sequence
+Live values stand grouped by the act that wrote them: most records have one or two live acts and dozens of fields, so
+dot and time are said once for each act and not once for each field.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from schemas.kinds import KINDS, policy_table
-from sync.acts import encode
-from sync.dots import parse_dot
+from sync.dots import Dot, parse_dot
 from sync.policies import Policies, Policy, Rule, is_deleted, read_record
 from sync.registers import Live, RecordState, from_live
 
@@ -37,34 +41,60 @@ _POLICIES: dict[str, Policies] = {}
 def encode_line(
     kind: str, record_id: str, position: int, placement: Placement, state: RecordState, conflicting: Sequence[str]
 ) -> bytes:
-    """Return the line of a record as handhelds pull it; `conflicting` names its fields in conflict."""
-    fields = {
-        name: [{"dot": str(entry.dot), "value": entry.value, "at_ms": entry.at_ms} for entry in values]
-        for name, values in state.live_fields().items()
-    }
-    return encode(
+    """Return the line of a record as handhelds pull it; `conflicting` names its fields in conflict.
+
+    The line depends on the state alone, and not on how it came about: acts stand in the order of their dots, the fields
+    of each in the order of their names.
+    """
+    return _encode(
         {
             "kind": kind,
             "id": record_id,
             "position": position,
             "region": placement.region,
             "department": placement.department,
-            "fields": fields,
+            "acts": _acts_of(state),
             "deleted": is_deleted(state),
             "conflicts": list(conflicting),
         }
     )
 
 
+_encode = msgspec.json.Encoder().encode
+
+
+def _acts_of(state: RecordState) -> list[dict[str, Any]]:
+    found: dict[Dot, dict[str, Any]] = {}
+    for name, values in state.live_fields().items():
+        for entry in values:
+            act = found.get(entry.dot)
+            if act is None:
+                act = found[entry.dot] = {"dot": str(entry.dot), "at_ms": entry.at_ms, "fields": {}}
+            act["fields"][name] = entry.value
+    return [found[dot] for dot in sorted(found)]
+
+
+class _ServedAct(msgspec.Struct):
+    dot: str
+    at_ms: int
+    fields: dict[str, Any]
+
+
+class _ServedLine(msgspec.Struct):
+    acts: list[_ServedAct]
+
+
+_decode = msgspec.json.Decoder(_ServedLine).decode
+
+
 def decode_state(line: bytes) -> RecordState:
     """Return the merged state held in a served line."""
-    fields: Mapping[str, list[dict[str, Any]]] = json.loads(line)["fields"]
-    return from_live(
-        {
-            name: [Live(parse_dot(entry["dot"]), entry["value"], entry["at_ms"]) for entry in entries]
-            for name, entries in fields.items()
-        }
-    )
+    fields: dict[str, list[Live]] = {}
+    for act in _decode(line).acts:
+        dot = parse_dot(act.dot)
+        for name, value in act.fields.items():
+            fields.setdefault(name, []).append(Live(dot, value, act.at_ms))
+    return from_live(fields)
 
 
 def view_of(kind: str, state: RecordState) -> dict[str, Any]:

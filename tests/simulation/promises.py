@@ -79,10 +79,10 @@ def check_database(rt: Runtime, receipts: Mapping[tuple[str, int], bytes]) -> No
 def _check_record(key: Key, record: PlainRecord, world: World) -> None:
     row = world.rows[key]
     line = json.loads(row.line)
-    shown = {
-        name: [(entry["dot"], entry["value"], entry["at_ms"]) for entry in entries]
-        for name, entries in line["fields"].items()
-    }
+    shown: dict[str, list[tuple[str, object, int]]] = {}
+    for act in line["acts"]:
+        for name, value in act["fields"].items():
+            shown.setdefault(name, []).append((act["dot"], value, act["at_ms"]))
     meant = record.served()
     require(shown == meant, f"{key} says {shown}, its acts say {meant}")
     require(line["deleted"] is record.deleted() is row.deleted, f"{key}: deleted is wrong")

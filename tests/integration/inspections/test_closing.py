@@ -17,7 +17,7 @@ from server.records.models import SyncedRecord
 from server.runtime import Runtime
 from sync.signing import covered, signed_digest
 from tests.conftest import FakeClock, SignIn
-from tests.field_device import FieldDevice, World, body, live_dots, make_world
+from tests.field_device import FieldDevice, World, body, by_field, live_dots, make_world
 
 COMPLETE: dict[str, Any] = {
     "inspected_at": "2026-03-01T10:00:00+08:00",
@@ -90,7 +90,7 @@ def test_complete_inspection_closes_once(
     assert [officer["certificate_number"] for officer in content["officers"]] == ["HB-0000", "HB-0001"]
     assert content["certificate_type"] == "001"
     assert content["region"] == "420106"
-    record = json.loads(_line(rt, world))
+    record = by_field(json.loads(_line(rt, world)))
     assert {entry["value"] for entry in record["fields"]["status"]} == {"closed"}
 
 
@@ -113,7 +113,7 @@ def test_closed_is_closed(
     late.write("inspection", world.inspection, {"notes": "补记"})
     late.write("rectification", rt.new_id(), {"inspection": world.inspection, "status": "ordered"})
     assert late.verdicts(client) == ["quarantined", "quarantined", "quarantined", "merged", "applied"]
-    record = json.loads(_line(rt, world))
+    record = by_field(json.loads(_line(rt, world)))
     assert {entry["value"] for entry in record["fields"]["result"]} == {"01"}
     with rt.db.read() as session:
         assert len(session.execute(select(Behavior)).all()) == 1

@@ -14,7 +14,7 @@ from server.leads.service import LeadDraft, open_lead
 from server.officers.models import Officer
 from server.records.models import SyncedRecord
 from server.runtime import Runtime
-from tests.field_device import FieldDevice, World, live_dots, make_world
+from tests.field_device import FieldDevice, World, by_field, live_dots, make_world
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_each_lead_becomes_one_task(rt: Runtime, world: World) -> None:
     with rt.db.read() as session:
         tasks = session.execute(select(Task).where(Task.lead.is_not(None))).scalars().all()
         assert {task.lead for task in tasks} == {first, second}
-        fields = json.loads(session.get_one(SyncedRecord, ("task", tasks[0].id)).line)["fields"]
+        fields = by_field(json.loads(session.get_one(SyncedRecord, ("task", tasks[0].id)).line))["fields"]
     assert sorted(fields["officers"][0]["value"]) == sorted(world.officers)
     assert fields["origin"][0]["value"] == "lead"
 

@@ -142,9 +142,8 @@ def passed(_request: httpx.Request) -> None:
 
 def served(kind: str, record: str, position: int, **fields: object) -> dict[str, object]:
     """A served record whose values the office wrote at `position`."""
-    dot = f"{OFFICE_EPOCH}:{position}"
-    values = {name: [{"dot": dot, "value": value, "at_ms": position}] for name, value in fields.items()}
-    return {"kind": kind, "id": record, "position": position, "region": "420102", "department": "", "fields": values}
+    act = {"dot": f"{OFFICE_EPOCH}:{position}", "at_ms": position, "fields": fields}
+    return {"kind": kind, "id": record, "position": position, "region": "420102", "department": "", "acts": [act]}
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ def test_held_acts_stay_visible_and_quarantined_ones_do_not(handheld: Handheld) 
 def test_a_conflict_reads_as_undecided_and_may_be_written(handheld: Handheld) -> None:
     """Two live values of a legal field read as None; writing one of them still makes an act."""
     record = served("inspection", INSPECTION, 30, result="01")
-    values = record["fields"]["result"]  # type: ignore[index]
-    values.append({"dot": f"{OFFICE_EPOCH}:31", "value": "03", "at_ms": 31})
+    other = {"dot": f"{OFFICE_EPOCH}:31", "at_ms": 31, "fields": {"result": "03"}}
+    record["acts"].append(other)  # type: ignore[attr-defined]
     keep(handheld, record)
     form = handheld.open("inspection", INSPECTION)
     assert form.value("result") is None

@@ -46,7 +46,7 @@ def test_a_restored_handheld_goes_on_in_another_journal(handheld: Handheld) -> N
     _confirm(handheld, first, 6)
     pending = _write(handheld, notes="not pushed yet")
     lost = served("inspection", INSPECTION, 9, scene="lost")
-    lost["fields"] = json.loads(json.dumps(lost["fields"]).replace(served_dot(lost), f"{first.journal}:4"))
+    lost["acts"] = json.loads(json.dumps(lost["acts"]).replace(served_dot(lost), f"{first.journal}:4"))
     keep(handheld, lost)
     again = _write(handheld, scene="after the restore")
     assert again.journal != first.journal
@@ -64,7 +64,7 @@ def test_a_number_used_twice_is_told_apart_by_its_record(handheld: Handheld) -> 
     own = handheld.write(handheld.open("task", an_id(50)), {"status": "signed_for"})
     assert own is not None
     theirs = served("inspection", INSPECTION, 9, scene="lost")
-    theirs["fields"] = json.loads(json.dumps(theirs["fields"]).replace(served_dot(theirs), str(own)))
+    theirs["acts"] = json.loads(json.dumps(theirs["acts"]).replace(served_dot(theirs), str(own)))
     keep(handheld, theirs)
     _write(handheld, scene="later")
     handheld.write(handheld.open("task", an_id(50)), {"status": "in_progress"})
@@ -75,6 +75,6 @@ def test_a_number_used_twice_is_told_apart_by_its_record(handheld: Handheld) -> 
 
 def served_dot(record: dict[str, object]) -> str:
     """The office's dot in a record made by `served`."""
-    fields = record["fields"]
-    assert isinstance(fields, dict)
-    return str(fields["scene"][0]["dot"])
+    acts = record["acts"]
+    assert isinstance(acts, list)
+    return str(acts[0]["dot"])

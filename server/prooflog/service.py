@@ -9,9 +9,9 @@ dense under any number of writers, and no writer ever waits for another one beca
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Row, Table, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server.clock import to_ms
@@ -25,6 +25,7 @@ from sync.checkpoints import Checkpoint, Signature, parse_verifier_key
 from sync.merkle import MAX_SIZE, Frontier, consistency_proof, inclusion_proof, leaf_hash
 
 T = TypeVar("T")
+_LEAVES = cast(Table, Leaf.__table__)
 KINDS = ("behavior", "journal-head", "evidence")
 """What leaves are about."""
 MAX_LEAF_BYTES = 4096
@@ -71,12 +72,11 @@ def sequence_step(session: Session, rt: Runtime) -> int:
     A leaf that is there already under the same kind, reference and bytes is not appended again. Safe to run in several
     workers at once: they take turns at the log's row.
     """
-    waiting_query = select(PendingLeaf).order_by(PendingLeaf.id).limit(MAX_STEP_LEAVES)
-    if session.execute(waiting_query.with_only_columns(PendingLeaf.id).limit(1)).first() is None:
+    if session.execute(select(PendingLeaf.id).limit(1)).first() is None:
         return 0
     key = load_key(rt.settings)
     log = _lock_log(session, key)
-    waiting = list(session.execute(waiting_query).scalars())
+    waiting = session.execute(_WAITING.limit(MAX_STEP_LEAVES)).all()
     if not waiting:
         return 0  # another worker was faster
     fresh = _without_repeats(session, waiting)
@@ -86,8 +86,6 @@ def sequence_step(session: Session, rt: Runtime) -> int:
         session.execute(update(ProofLog).where(ProofLog.id == 1).values(size=frontier.size))
     for chunk in _chunks([row.id for row in waiting]):
         session.execute(delete(PendingLeaf).where(PendingLeaf.id.in_(chunk)), execution_options=_NO_SYNC)
-    for row in waiting:
-        session.expunge(row)
     return len(fresh)
 
 
@@ -189,6 +187,8 @@ def log_size(session: Session) -> int:
 
 
 _NO_SYNC = {"synchronize_session": False}
+_WAITING = select(PendingLeaf.id, PendingLeaf.kind, PendingLeaf.ref, PendingLeaf.data).order_by(PendingLeaf.id)
+_Waiting = Sequence[Row[int, str, str, bytes]]
 
 
 def _lock_log(session: Session, key: SigningKey) -> ProofLog:
@@ -200,7 +200,7 @@ def _lock_log(session: Session, key: SigningKey) -> ProofLog:
     return session.execute(query).scalar_one()
 
 
-def _without_repeats(session: Session, waiting: Sequence[PendingLeaf]) -> list[PendingLeaf]:
+def _without_repeats(session: Session, waiting: _Waiting) -> _Waiting:
     """Leave out what the log has, or what waits twice."""
     same = (Leaf.kind == PendingLeaf.kind) & (Leaf.ref == PendingLeaf.ref)
     query = select(Leaf.kind, Leaf.ref, Leaf.hash).join(PendingLeaf, same).where(PendingLeaf.id <= waiting[-1].id)
@@ -214,7 +214,7 @@ def _without_repeats(session: Session, waiting: Sequence[PendingLeaf]) -> list[P
     return fresh
 
 
-def _append(session: Session, size: int, fresh: Iterable[PendingLeaf]) -> Frontier:
+def _append(session: Session, size: int, fresh: _Waiting) -> Frontier:
     """Put leaves behind the first `size` ones, lengthen the tiles, and return the frontier of the tree as it is now."""
     stored = StoredTiles(session)
     writer = stored.writer(size)
@@ -225,7 +225,7 @@ def _append(session: Session, size: int, fresh: Iterable[PendingLeaf]) -> Fronti
         writer.add(completed)
         place = completed[0]
         rows.append({"index": place.index, "kind": row.kind, "ref": row.ref, "hash": place.hash, "data": row.data})
-    session.execute(insert(Leaf), rows)
+    session.execute(_LEAVES.insert(), rows)
     stored.save(writer)
     return frontier
 

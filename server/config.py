@@ -2,11 +2,26 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SECRET_BYTES = 32
 """Length of generated secrets."""
+
+
+@dataclass(frozen=True)
+class S3Settings:
+    """Where evidence lies on S3 (`FIELDPROOF_S3_*`)."""
+
+    bucket: str
+    """The bucket; it must exist."""
+    endpoint_url: str
+    """Address of the service; empty for AWS."""
+    region: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    prefix: str = ""
+    """What every object's name begins with."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,12 @@ class Settings:
     """Lifetime of a device's token, seconds."""
     secure_cookies: bool
     """Whether cookies are sent over TLS only; off only for a plain-HTTP loopback."""
+    held_timeout_s: int
+    """How long an act may wait for its cause before people are shown it, seconds."""
+    erasure_ledger: Path
+    """File of executed erasure orders; kept apart from the database's backups, and replayed after a restore."""
+    s3: S3Settings | None = None
+    """The evidence store, if it is not the directory."""
 
 
 def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
@@ -59,6 +80,22 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         token_s=_whole(env, "FIELDPROOF_TOKEN_S", "28800"),
         device_token_s=_whole(env, "FIELDPROOF_DEVICE_TOKEN_S", "900"),
         secure_cookies=public_url.startswith("https://"),
+        held_timeout_s=_whole(env, "FIELDPROOF_HELD_TIMEOUT_S", str(7 * 24 * 3600)),
+        erasure_ledger=Path(env.get("FIELDPROOF_ERASURE_LEDGER", str(home / "erasures.ndjson"))),
+        s3=_s3(env),
+    )
+
+
+def _s3(env: Mapping[str, str]) -> S3Settings | None:
+    if not env.get("FIELDPROOF_S3_BUCKET"):
+        return None
+    return S3Settings(
+        bucket=env["FIELDPROOF_S3_BUCKET"],
+        endpoint_url=env.get("FIELDPROOF_S3_ENDPOINT", ""),
+        region=env.get("FIELDPROOF_S3_REGION", "us-east-1"),
+        access_key=env.get("FIELDPROOF_S3_ACCESS_KEY", ""),
+        secret_key=env.get("FIELDPROOF_S3_SECRET_KEY", ""),
+        prefix=env.get("FIELDPROOF_S3_PREFIX", ""),
     )
 
 

@@ -1,7 +1,6 @@
 """Worker step that examines stored bytes and writes the flags of the records they belong to."""
 
 import logging
-from pathlib import Path
 
 from sqlalchemy import select
 
@@ -9,7 +8,7 @@ from server.evidence.facts import MediaFacts, facts_from_json
 from server.evidence.flags import Claims, Place, compare
 from server.evidence.media import MediaExaminer, examiner
 from server.evidence.models import VERIFIED, Blob, Evidence
-from server.evidence.store import DirectoryStore
+from server.evidence.stores import open_store
 from server.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -44,17 +43,12 @@ def inspect_step(rt: Runtime, batch: int = EXAMINE_BATCH) -> int:
 
 
 def _examine(rt: Runtime, child: MediaExaminer, sha256: str) -> MediaFacts | None:
-    path = _local_path(rt, sha256)
     try:
-        return child.examine(path)
+        with open_store(rt.settings).local(sha256) as path:
+            return child.examine(path)
     except OSError as error:
         log.warning("blob %s cannot be examined now: %s", sha256, error)
         return None
-
-
-def _local_path(rt: Runtime, sha256: str) -> Path:
-    """Return a file for the child to read; the directory store has one already."""
-    return DirectoryStore(rt.settings.evidence_dir / "blobs").path(sha256)
 
 
 def _record(rt: Runtime, evidence: Evidence, blob: Blob, facts: MediaFacts) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from server.evidence.custody import Entry, Fault, check_chain, make_entry
@@ -19,10 +19,8 @@ def lock_evidence(session: Session, evidence_id: str) -> Evidence | None:
     return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
 
 
-def append(
-    session: Session, rt: Runtime, evidence: Evidence, action: str, *, actor: str, detail: dict[str, Any]
-) -> Entry:
-    """Append an entry to the chain of a locked evidence row.
+def add(rt: Runtime, evidence: Evidence, action: str, *, actor: str, detail: dict[str, Any]) -> dict[str, Any]:
+    """Make the next entry of the chain of a locked evidence row, and return the table's row; see :func:`append_rows`.
 
     Raises:
         ValueError: the action is not one of `custody.ACTIONS`.
@@ -36,9 +34,25 @@ def append(
         at=rt.now(),
         detail=detail,
     )
-    session.add(CustodyEntry(evidence=evidence.id, seq=entry.seq, body=entry.body, hash=entry.hash))
     evidence.custody_count, evidence.custody_head = entry.seq, entry.hash
-    return entry
+    return {"evidence": evidence.id, "seq": entry.seq, "body": entry.body, "hash": entry.hash}
+
+
+def append_rows(session: Session, rows: list[dict[str, Any]]) -> None:
+    """Write entries made by :func:`add`, of any number of chains."""
+    if rows:
+        session.execute(insert(CustodyEntry), rows)
+
+
+def append(
+    session: Session, rt: Runtime, evidence: Evidence, action: str, *, actor: str, detail: dict[str, Any]
+) -> None:
+    """Append one entry to the chain of a locked evidence row.
+
+    Raises:
+        ValueError: the action is not one of `custody.ACTIONS`.
+    """
+    append_rows(session, [add(rt, evidence, action, actor=actor, detail=detail)])
 
 
 def entries_of(session: Session, evidence_id: str) -> list[Entry]:

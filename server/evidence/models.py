@@ -18,6 +18,8 @@ WAITING = "waiting"
 STORED = "stored"
 QUARANTINED = "quarantined"
 LOST = "lost"
+PART = "part"
+"""A finished partial upload: it waits for the upload that puts its parts together."""
 UNSETTLED = (RECEIVED, WAITING)
 FINISHED = (RECEIVED, WAITING, STORED)
 
@@ -67,7 +69,10 @@ Index(
 
 
 class Upload(Base):
-    """One resumable upload of one device. `offset_bytes` counts only what is durable on disk."""
+    """One resumable upload of one device. `offset_bytes` counts only what is durable on disk.
+
+    A partial upload has no record of its own: its `evidence` is empty.
+    """
 
     __tablename__ = "evidence_uploads"
     __table_args__ = (
@@ -84,6 +89,8 @@ class Upload(Base):
     file_name: Mapped[str | None] = mapped_column(String(255))
     announced_sha256: Mapped[str | None] = mapped_column(String(HASH_CHARS))
     """What the upload's own metadata says; the declaration in the journal decides, not this."""
+    concat: Mapped[str | None] = mapped_column(Text)
+    """The `Upload-Concat` it was created with: `partial`, or `final;` and the ids of its parts."""
     sha256: Mapped[str | None] = mapped_column(String(HASH_CHARS))
     sm3: Mapped[str | None] = mapped_column(String(HASH_CHARS))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

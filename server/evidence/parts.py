@@ -100,17 +100,22 @@ class Parts:
         self._quarantine = root / "quarantine"
 
     @contextmanager
-    def hold(self, upload_id: str) -> Iterator[HeldPart]:
-        """Hold an upload's lock for the length of the block; the id must come from the database.
+    def hold(self, upload_id: str, *, wait: bool = True) -> Iterator[HeldPart]:
+        """Hold an upload's lock for the length of the block; the id must be one that the server made.
+
+        Args:
+            upload_id: the upload.
+            wait: whether to wait for another holder.
 
         Raises:
+            BlockingIOError: another one holds it, and `wait` is false.
             OSError: the lock file cannot be made.
         """
         make_folder(self._uploads)
         path = self._uploads / f"{upload_id}.part"
         lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield HeldPart(path, lock)
         finally:
             os.close(lock)

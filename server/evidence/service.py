@@ -14,7 +14,9 @@ from server.evidence.custody import Entry, Fault
 from server.evidence.facts import UNKNOWN_TYPE
 from server.evidence.hashing import Digest
 from server.evidence.models import DECLARED, REJECTED, STORED, UNSETTLED, VERIFIED, WAITING, Blob, Evidence, Upload
-from server.evidence.settlement import bytes_match, mark_verified, open_store
+from server.evidence.placing import declared_of
+from server.evidence.settlement import mark_verified
+from server.evidence.stores import open_store
 from server.runtime import Runtime
 
 MAX_LISTED = 1_000
@@ -172,7 +174,7 @@ def open_content(session: Session, rt: Runtime, evidence_id: str, *, actor: str,
     if evidence.status != VERIFIED or evidence.sha256 is None or evidence.size_bytes is None:
         raise Problem("conflict", detail="the bytes of this evidence are not verified yet", state=evidence.status)
     try:
-        stream = open_store(rt).open(evidence.sha256)
+        stream = open_store(rt.settings).open(evidence.sha256)
     except FileNotFoundError as error:
         raise Problem("unavailable", detail="the store does not have these bytes now") from error
     detail = {"range": requested[:MAX_RANGE_CHARS]} if requested else {}
@@ -230,8 +232,8 @@ def _recheck(session: Session, rt: Runtime, evidence: Evidence) -> None:
     )
     for upload in session.scalars(sent.order_by(Upload.id).limit(1)):
         digest = Digest(str(upload.sha256), str(upload.sm3), upload.length_bytes)
-        if bytes_match(digest, evidence):
-            mark_verified(session, rt, evidence, digest)
+        if declared_of(evidence).fits(digest):
+            ledger.append_rows(session, [mark_verified(session, rt, evidence, digest)])
             return
     if _finished_upload(session, evidence.id, evidence.device) is not None:
         evidence.status = WAITING

@@ -1,4 +1,4 @@
-"""Settling finished uploads: hash, compare with the declaration, then attach or quarantine.
+"""Settling finished uploads: once their bytes lie where they belong, the rows say so; and clearing away what has ended.
 
 The order is always: the file where it belongs, durably; then the rows, in one transaction. A crash in between leaves a
 file that nothing speaks of yet, and the next :func:`reconcile_step` does the rest. Every step can be done again.
@@ -6,19 +6,23 @@ file that nothing speaks of yet, and the next :func:`reconcile_step` does the re
 
 import json
 import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import Table, and_, exists, or_, select
+from sqlalchemy import Table, and_, exists, insert, or_, select
 from sqlalchemy.orm import Session
 
 from server.db.engine import insert_ignore
 from server.evidence import ledger
-from server.evidence.hashing import Digest, digest_file
+from server.evidence.commits import CommitGroup
+from server.evidence.hashing import Digest
 from server.evidence.models import (
     DECLARED,
     LOST,
     OPEN,
+    PART,
     QUARANTINED,
     RECEIVED,
     REJECTED,
@@ -31,7 +35,7 @@ from server.evidence.models import (
     Upload,
 )
 from server.evidence.parts import HeldPart, Parts
-from server.evidence.store import BlobStore, DirectoryStore
+from server.evidence.placing import Placed, declared_of, place, read_declaration
 from server.prooflog.service import enqueue
 from server.runtime import Runtime
 
@@ -41,11 +45,8 @@ SETTLE_BATCH = 64
 """Uploads settled by one worker step."""
 SWEEP_BATCH = 500
 """Uploads ended by one sweep."""
-
-
-def open_store(rt: Runtime) -> BlobStore:
-    """Return the store of originals."""
-    return DirectoryStore(rt.settings.evidence_dir / "blobs")
+LIVE = (OPEN, PART, *UNSETTLED)
+"""States in which an upload owns a file."""
 
 
 def settle_upload(rt: Runtime, upload_id: str) -> str:
@@ -54,39 +55,47 @@ def settle_upload(rt: Runtime, upload_id: str) -> str:
     Raises:
         OSError: the disk refused; everything stays as it was and can be tried again.
     """
-    parts = Parts(rt.settings.evidence_dir)
-    with parts.hold(upload_id) as held:
-        with rt.db.read() as session:
-            upload = session.get(Upload, upload_id)
-            if upload is None or upload.state not in UNSETTLED:
-                return LOST if upload is None else upload.state
-            session.expunge(upload)
-        digest = _known_digest(upload) or _hash(upload, held)
-        if digest is None:
-            return _record_loss(rt, upload_id)
-        with rt.db.read() as session:
-            evidence = declaration_for(session, upload)
-            matches = evidence is not None and bytes_match(digest, evidence)
-        if not matches:
-            _record_digest(rt, upload_id, digest)  # before the bytes move, so that they need not be hashed again
-        if evidence is None:
-            return WAITING
-        if not matches:
-            parts.quarantine(held, upload_id)
-        elif held.path.exists():
-            open_store(rt).put(held.path, digest.sha256)
-        elif open_store(rt).size_bytes(digest.sha256) is None:
-            return _record_loss(rt, upload_id)
-        with rt.db.write() as session:
-            state = _record_outcome(session, rt, upload_id, digest, matches=matches)
+    with Parts(rt.settings.evidence_dir).hold(upload_id) as held:
+        placed = _place_known(rt, upload_id, held)
+        if isinstance(placed, str):
+            return placed
+        return record_placed(rt, placed, held)
+
+
+def record_placed(rt: Runtime, placed: Placed, held: HeldPart) -> str:
+    """Write the rows of a placed upload, together with those of other requests; drop its file if nobody needs it.
+
+    Raises:
+        OSError: bytes could not be moved to quarantine.
+    """
+    if placed.state == QUARANTINED:  # the row learns the hash before the bytes move, so they need not be hashed again
+        waiting = Placed(placed.upload, placed.digest, WAITING, placed.fresh)
+        if RECORDING.run(rt, waiting) != WAITING:
+            return LOST
+        Parts(rt.settings.evidence_dir).quarantine(held, placed.upload.id)
+        placed = Placed(placed.upload, placed.digest, QUARANTINED)
+    state = RECORDING.run(rt, placed)
+    if state not in LIVE:
         held.discard()
     return state
+
+
+def _place_known(rt: Runtime, upload_id: str, held: HeldPart) -> Placed | str:
+    """Place an upload that has a row; its state if there is nothing to do."""
+    with rt.db.read() as session:
+        upload = session.get(Upload, upload_id)
+        if upload is None or upload.state not in UNSETTLED:
+            return LOST if upload is None else upload.state
+        session.expunge(upload)
+        declared = read_declaration(session, upload.evidence, upload.device)
+    return place(rt, upload, held, declared)
 
 
 def reconcile_step(rt: Runtime) -> int:
     """Worker step: settle finished uploads that can be settled now; returns how many changed.
 
-    Covers every order of arrival and every crash: it looks only at what the rows say.
+    Covers every order of arrival and every crash: it looks only at what the rows say. Matching bytes share one
+    transaction; whatever needs more care is settled by itself.
     """
     declared = exists().where(
         Evidence.id == Upload.evidence, Evidence.device == Upload.device, Evidence.sha256.is_not(None)
@@ -94,68 +103,123 @@ def reconcile_step(rt: Runtime) -> int:
     due = or_(Upload.state == RECEIVED, and_(Upload.state == WAITING, declared))
     with rt.db.read() as session:
         ids = list(session.scalars(select(Upload.id).where(due).order_by(Upload.id).limit(SETTLE_BATCH)))
-    settled = 0
-    for upload_id in ids:
-        try:
-            settled += settle_upload(rt, upload_id) != RECEIVED
-        except OSError as error:
-            log.warning("upload %s stays unsettled: %s", upload_id, error)
-    return settled
+    parts, placed, settled = Parts(rt.settings.evidence_dir), [], 0
+    with ExitStack() as locks:
+        for upload_id in ids:
+            try:
+                held = locks.enter_context(parts.hold(upload_id, wait=False))
+                one = _place_known(rt, upload_id, held)
+                if isinstance(one, Placed) and one.state == QUARANTINED:
+                    settled += record_placed(rt, one, held) == QUARANTINED
+                elif isinstance(one, Placed):
+                    placed.append((one, held))
+            except BlockingIOError:
+                continue  # a request is at it
+            except OSError as error:
+                log.warning("upload %s stays unsettled: %s", upload_id, error)
+        return settled + _record_batch(rt, placed)
 
 
-def sweep_step(rt: Runtime) -> int:
-    """Hourly worker step: end expired uploads that nothing declares, and remove files that no upload owns.
+def _record_batch(rt: Runtime, placed: Sequence[tuple[Placed, HeldPart]]) -> int:
+    if not placed:
+        return 0
+    with rt.db.write() as session:
+        states = record(session, rt, [each for each, _ in placed])
+    for state, (_, held) in zip(states, placed, strict=True):
+        if state not in LIVE:
+            held.discard()
+    return len(states)
 
-    Returns:
-        How many uploads ended or files went.
-    """
-    parts = Parts(rt.settings.evidence_dir)
-    needed = exists().where(
-        Evidence.id == Upload.evidence, Evidence.device == Upload.device, Evidence.status != VERIFIED
+
+def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]:
+    """Write the rows of placed uploads; returns the state of each. Their files are where they belong already."""
+    uploads = _upload_rows(session, placed)
+    stored = {each.digest.sha256 for each in placed if each.state == STORED and each.digest}
+    concerned = or_(
+        Evidence.id.in_(sorted({each.upload.evidence for each in placed})),
+        and_(Evidence.sha256.in_(sorted(stored)), Evidence.status != VERIFIED),
     )
-    expired = and_(Upload.state.in_((OPEN, *UNSETTLED)), Upload.expires_at < rt.now(), ~needed)
-    with rt.db.read() as session:
-        doomed = list(session.scalars(select(Upload.id).where(expired).limit(SWEEP_BATCH)))
-        known = session.scalars(select(Upload.id).where(Upload.state.in_((OPEN, *UNSETTLED))))
-        orphans = sorted(parts.ids() - set(known))
-    ended = 0
-    for upload_id in (*doomed, *orphans):
-        with parts.hold(upload_id) as held:
-            with rt.db.write() as session:
-                upload = session.scalars(select(Upload).where(Upload.id == upload_id, expired)).one_or_none()
-                if upload is not None:
-                    session.delete(upload)
-            with rt.db.read() as session:
-                state = session.scalar(select(Upload.state).where(Upload.id == upload_id))
-            if state not in (OPEN, *UNSETTLED):
-                held.discard()
-                ended += 1
-    return ended
+    query = select(Evidence).where(concerned).order_by(Evidence.id).with_for_update()
+    records = list(session.scalars(query, execution_options={"populate_existing": True}))
+    by_id = {each.id: each for each in records}
+    blobs: dict[str, dict[str, Any]] = {}
+    entries: list[dict[str, Any]] = []
+    for each in placed:
+        upload = uploads.get(each.upload.id)
+        if upload is None:
+            continue
+        evidence = by_id.get(upload.evidence)
+        if evidence is not None and evidence.device != upload.device:
+            evidence = None  # another device's record: these bytes are none of its business
+        if each.digest is not None:
+            upload.sha256, upload.sm3 = each.digest.sha256, each.digest.sm3
+        if each.digest is None or evidence is None or each.state not in (STORED, QUARANTINED):
+            _unsettled(rt, upload, evidence, each.state)
+            continue
+        upload.state, upload.settled_at = each.state, rt.now()
+        entries.append(_uploaded(rt, evidence, upload, each.digest))
+        if each.state == QUARANTINED:
+            entries.append(_reject(rt, evidence, upload))
+            continue
+        blobs[each.digest.sha256] = {**asdict(each.digest), "stored_at": rt.now()}
+        siblings = (one for one in records if one.status != VERIFIED and one.device == upload.device)
+        fitting = [one for one in siblings if declared_of(one).fits(each.digest)]
+        entries += [mark_verified(session, rt, one, each.digest) for one in fitting]
+    insert_ignore(session, cast(Table, Blob.__table__), list(blobs.values()))
+    ledger.append_rows(session, entries)
+    _insert_fresh(session, [uploads[each.upload.id] for each in placed if each.fresh])
+    return [uploads[each.upload.id].state if each.upload.id in uploads else LOST for each in placed]
 
 
-def declaration_for(session: Session, upload: Upload) -> Evidence | None:
-    """Return the declaration an upload belongs to: same record, same device, with a hash; None before it comes."""
-    evidence = session.get(Evidence, upload.evidence)
-    if evidence is None or evidence.device != upload.device or evidence.sha256 is None:
-        return None
-    return evidence
+RECORDING: CommitGroup[Placed] = CommitGroup(record)
+"""Joins the commits of requests of this process."""
 
 
-def bytes_match(digest: Digest, evidence: Evidence) -> bool:
-    """Compare what was received with what was declared; an undeclared SM3 or length is not held against it."""
-    return (
-        digest.sha256 == evidence.sha256
-        and evidence.sm3 in (None, digest.sm3)
-        and evidence.size_bytes in (None, digest.size_bytes)
-    )
+def _upload_rows(session: Session, placed: Sequence[Placed]) -> dict[str, Upload]:
+    """Return the rows to be written: those that are still unsettled, and new ones that are added at the end."""
+    known = [each.upload.id for each in placed if not each.fresh]
+    uploads = {each.upload.id: each.upload for each in placed if each.fresh}
+    if known:
+        query = select(Upload).where(Upload.id.in_(known), Upload.state.in_(UNSETTLED)).with_for_update()
+        found = session.scalars(query.order_by(Upload.id), execution_options={"populate_existing": True})
+        uploads |= {row.id: row for row in found}
+    return uploads
 
 
-def mark_verified(session: Session, rt: Runtime, evidence: Evidence, digest: Digest) -> None:
-    """Attach stored bytes to a locked evidence row: status, custody, and the leaf for the proof log."""
+def _insert_fresh(session: Session, uploads: Sequence[Upload]) -> None:
+    if uploads:
+        columns = [column.key for column in Upload.__table__.columns]
+        session.execute(insert(Upload), [{name: getattr(row, name) for name in columns} for row in uploads])
+
+
+def _unsettled(rt: Runtime, upload: Upload, evidence: Evidence | None, state: str) -> None:
+    """Note bytes that wait for their declaration or for the store, or that the disk has lost."""
+    upload.state = WAITING if state in (STORED, QUARANTINED) else state
+    upload.settled_at = rt.now() if state == LOST else None
+    if evidence is not None and evidence.status != VERIFIED and state in (WAITING, LOST):
+        evidence.status = WAITING if state == WAITING else DECLARED
+
+
+def _uploaded(rt: Runtime, evidence: Evidence, upload: Upload, digest: Digest) -> dict[str, Any]:
+    received_at = upload.received_at.isoformat() if upload.received_at else None
+    detail = {"upload": upload.id, **asdict(digest), "received_at": received_at}
+    return ledger.add(rt, evidence, "upload", actor=f"device:{upload.device}", detail=detail)
+
+
+def _reject(rt: Runtime, evidence: Evidence, upload: Upload) -> dict[str, Any]:
+    if evidence.status != VERIFIED:
+        evidence.status = REJECTED
+    declared = {"declared_sha256": evidence.sha256, "declared_sm3": evidence.sm3, "upload": upload.id}
+    return ledger.add(rt, evidence, "reject", actor=ledger.SERVER, detail=declared)
+
+
+def mark_verified(session: Session, rt: Runtime, evidence: Evidence, digest: Digest) -> dict[str, Any]:
+    """Attach stored bytes to a locked evidence row; returns the custody row, and enters the leaf of the proof log."""
     evidence.status, evidence.verified_at, evidence.examined_at = VERIFIED, rt.now(), None
     evidence.sm3, evidence.size_bytes = digest.sm3, digest.size_bytes
-    ledger.append(session, rt, evidence, "verify", actor=ledger.SERVER, detail=asdict(digest))
+    entry = ledger.add(rt, evidence, "verify", actor=ledger.SERVER, detail=asdict(digest))
     enqueue(session, rt, "evidence", evidence.id, leaf_bytes(evidence))
+    return entry
 
 
 def leaf_bytes(evidence: Evidence) -> bytes:
@@ -174,69 +238,40 @@ def leaf_bytes(evidence: Evidence) -> bytes:
     return json.dumps(leaf, separators=(",", ":"), sort_keys=True).encode()
 
 
-def _known_digest(upload: Upload) -> Digest | None:
-    if upload.sha256 is None or upload.sm3 is None:
-        return None
-    return Digest(upload.sha256, upload.sm3, upload.length_bytes)
+def sweep_step(rt: Runtime) -> int:
+    """Hourly worker step: end expired uploads that nothing declares, and remove files that no upload owns.
+
+    Returns:
+        How many uploads ended or files went.
+    """
+    parts = Parts(rt.settings.evidence_dir)
+    needed = exists().where(
+        Evidence.id == Upload.evidence, Evidence.device == Upload.device, Evidence.status != VERIFIED
+    )
+    expired = and_(Upload.state.in_(LIVE), Upload.expires_at < rt.now(), ~needed)
+    files = parts.ids()  # before the rows: a file that appears now may get its row in a moment
+    with rt.db.read() as session:
+        doomed = list(session.scalars(select(Upload.id).where(expired).limit(SWEEP_BATCH)))
+        orphans = sorted(files - set(session.scalars(select(Upload.id).where(Upload.state.in_(LIVE)))))
+    ended = 0
+    for upload_id in (*doomed, *orphans):
+        try:
+            with parts.hold(upload_id, wait=False) as held:
+                ended += _end(rt, upload_id, held, expired)
+        except BlockingIOError:
+            continue  # a request is at it
+    return ended
 
 
-def _hash(upload: Upload, held: HeldPart) -> Digest | None:
-    """Hash the finished file; None if the disk has lost it, or part of it."""
-    try:
-        digest = digest_file(held.path)
-    except FileNotFoundError:
-        return None
-    return digest if digest.size_bytes == upload.length_bytes else None
-
-
-def _record_loss(rt: Runtime, upload_id: str) -> str:
-    log.error("the file of finished upload %s is damaged or gone; the device has to send it again", upload_id)
+def _end(rt: Runtime, upload_id: str, held: HeldPart, expired: Any) -> bool:  # noqa: ANN401 - a SQL condition
+    """End one upload if it is still expired; drop its file unless a row needs it."""
     with rt.db.write() as session:
-        upload = session.get_one(Upload, upload_id)
-        upload.state, upload.settled_at = LOST, rt.now()
-        _update_status(session, upload, DECLARED)
-    return LOST
-
-
-def _record_digest(rt: Runtime, upload_id: str, digest: Digest) -> None:
-    with rt.db.write() as session:
-        upload = session.get_one(Upload, upload_id)
-        upload.state, upload.sha256, upload.sm3 = WAITING, digest.sha256, digest.sm3
-        _update_status(session, upload, WAITING)
-
-
-def _siblings(session: Session, upload: Upload, digest: Digest) -> list[Evidence]:
-    """Return this device's other records that declare the same bytes: it has sent them now."""
-    same = (Evidence.device == upload.device, Evidence.sha256 == digest.sha256, Evidence.status != VERIFIED)
-    query = select(Evidence).where(*same, Evidence.id != upload.evidence).order_by(Evidence.id).with_for_update()
-    return [each for each in session.scalars(query) if bytes_match(digest, each)]
-
-
-def _update_status(session: Session, upload: Upload, status: str) -> None:
-    evidence = ledger.lock_evidence(session, upload.evidence)
-    if evidence is not None and evidence.device == upload.device and evidence.status != VERIFIED:
-        evidence.status = status
-
-
-def _record_outcome(session: Session, rt: Runtime, upload_id: str, digest: Digest, *, matches: bool) -> str:
-    """Write the rows of a settled upload; its file is where it belongs already."""
-    upload = session.get_one(Upload, upload_id)
-    evidence = ledger.lock_evidence(session, upload.evidence)
-    if evidence is None:
-        raise LookupError(f"evidence {upload.evidence} vanished while its upload was settled")
-    upload.state, upload.settled_at = STORED if matches else QUARANTINED, rt.now()
-    upload.sha256, upload.sm3 = digest.sha256, digest.sm3
-    received_at = upload.received_at.isoformat() if upload.received_at else None
-    received = {"upload": upload.id, **asdict(digest), "received_at": received_at}
-    ledger.append(session, rt, evidence, "upload", actor=f"device:{upload.device}", detail=received)
-    if not matches:
-        declared = {"declared_sha256": evidence.sha256, "declared_sm3": evidence.sm3, "upload": upload.id}
-        ledger.append(session, rt, evidence, "reject", actor=ledger.SERVER, detail=declared)
-        if evidence.status != VERIFIED:
-            evidence.status = REJECTED
-        return upload.state
-    insert_ignore(session, cast(Table, Blob.__table__), [{**asdict(digest), "stored_at": rt.now()}])
-    for attached in (evidence, *_siblings(session, upload, digest)):
-        if attached.status != VERIFIED:
-            mark_verified(session, rt, attached, digest)
-    return upload.state
+        upload = session.scalars(select(Upload).where(Upload.id == upload_id, expired)).one_or_none()
+        if upload is not None:
+            session.delete(upload)
+    with rt.db.read() as session:
+        state = session.scalar(select(Upload.state).where(Upload.id == upload_id))
+    if state in LIVE:
+        return False
+    held.discard()
+    return True

@@ -1,4 +1,4 @@
-"""The content-addressed store of originals: a small port, and its directory form.
+"""The content-addressed store: a small port, and its directory form (its S3 form is `s3`).
 
 A blob's name is the SHA-256 of its bytes. A blob appears whole or not at all, is never overwritten, and is durable
 before anything in the database speaks of it.
@@ -8,6 +8,8 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -40,7 +42,25 @@ class BlobStore(Protocol):
         """
 
     def size_bytes(self, sha256: str) -> int | None:
-        """Return a blob's length, or None if there is no such blob."""
+        """Return a blob's length, or None if there is no such blob.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+
+    def remove(self, sha256: str) -> None:
+        """Destroy a blob, durably: lawful erasure and nothing else. Harmless if there is none.
+
+        Raises:
+            OSError: it may still be there.
+        """
+
+    def local(self, sha256: str) -> AbstractContextManager[Path]:
+        """Hand out a file with a blob's bytes for the length of the block; it must not be changed.
+
+        Raises:
+            OSError: there is no such blob, or no place for a copy.
+        """
 
 
 class DirectoryStore:
@@ -82,6 +102,18 @@ class DirectoryStore:
             return self.path(sha256).stat().st_size
         except FileNotFoundError:
             return None
+
+    def remove(self, sha256: str) -> None:
+        """See :meth:`BlobStore.remove`."""
+        path = self.path(sha256)
+        if path.parent.is_dir():
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
+    @contextmanager
+    def local(self, sha256: str) -> Iterator[Path]:
+        """See :meth:`BlobStore.local`: the blob itself."""
+        yield self.path(sha256)
 
 
 def make_folder(folder: Path) -> None:

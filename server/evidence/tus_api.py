@@ -10,9 +10,20 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.http import http_date
 
 from server.errors import Problem
-from server.evidence.models import LOST, OPEN, RECEIVED, Upload
+from server.evidence.concatenation import concatenate
+from server.evidence.models import LOST, OPEN, PART, RECEIVED, Upload
 from server.evidence.settlement import settle_upload
-from server.evidence.tus import EXTENSIONS, VERSION, parse_checksum, parse_count, parse_metadata
+from server.evidence.tus import (
+    EXTENSIONS,
+    FINAL,
+    PARTIAL,
+    VERSION,
+    Metadata,
+    parse_checksum,
+    parse_concat,
+    parse_count,
+    parse_metadata,
+)
 from server.evidence.upload import (
     MAX_UPLOAD_BYTES,
     READ_BYTES,
@@ -23,6 +34,7 @@ from server.evidence.upload import (
     receive,
     terminate,
 )
+from server.evidence.whole import MAX_WHOLE_BYTES, receive_whole
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.transaction import runtime
@@ -71,14 +83,32 @@ def create() -> Response:
     _check_version()
     if "Upload-Defer-Length" in request.headers:
         raise Problem("bad-request", detail="the length must be known", field="Upload-Defer-Length")
+    concat = parse_concat(request.headers.get("Upload-Concat"))
+    metadata = parse_metadata(request.headers.get("Upload-Metadata"), record_needed=concat != PARTIAL)
+    if isinstance(concat, tuple):
+        return _created(_settle(concatenate(runtime(), _device(), concat, metadata)))
     length_bytes = parse_count(request.headers.get("Upload-Length"), "Upload-Length")
-    metadata = parse_metadata(request.headers.get("Upload-Metadata"))
+    return _created(_create(length_bytes, metadata, partial=concat == PARTIAL))
+
+
+def _create(length_bytes: int, metadata: Metadata, *, partial: bool) -> Upload:
+    """Create an upload and take in what bytes came with the request."""
     device, rt = _device(), runtime()
-    with rt.db.write() as session:
-        upload = create_upload(session, rt, device, length_bytes, metadata)
-    location = url_for(".patch", upload_id=upload.id)
-    if upload.state == OPEN and (request.mimetype == BODY_TYPE or length_bytes == 0):
+    has_body = request.mimetype == BODY_TYPE
+    if has_body and not partial and request.content_length == length_bytes <= MAX_WHOLE_BYTES:
+        request.max_content_length = MAX_WHOLE_BYTES
+        checksum = parse_checksum(request.headers.get("Upload-Checksum"))
+        upload = receive_whole(rt, device, length_bytes, metadata, _body(length_bytes), checksum)
+    else:
+        with rt.db.write() as session:
+            upload = create_upload(session, rt, device, length_bytes, metadata, partial=partial)
+    if upload.state == OPEN and (has_body or length_bytes == 0):
         upload = _receive(upload, 0)
+    return upload
+
+
+def _created(upload: Upload) -> Response:
+    location = url_for(".patch", upload_id=upload.id)
     return Response(status=201, headers={"Location": location, **_progress(upload)})
 
 
@@ -100,11 +130,13 @@ def head(upload_id: str) -> Response:
 def patch(upload_id: str) -> Response:
     """Take bytes in at the given offset."""
     _check_version()
+    upload = read_upload(runtime(), upload_id, _device())
+    if upload.concat is not None and upload.concat.startswith(FINAL):
+        raise Problem("forbidden", detail="a file put together from parts takes no bytes")
     if request.mimetype != BODY_TYPE:
         raise Problem("unsupported-media-type", detail=f"must be {BODY_TYPE}", field="Content-Type")
     offset_bytes = parse_count(request.headers.get("Upload-Offset"), "Upload-Offset")
-    upload = _receive(read_upload(runtime(), upload_id, _device()), offset_bytes)
-    return Response(status=204, headers=_progress(upload))
+    return Response(status=204, headers=_progress(_receive(upload, offset_bytes)))
 
 
 @blp.route("/<upload_id>", methods=["DELETE"])
@@ -131,17 +163,21 @@ def override(upload_id: str) -> Response:
 
 
 def _receive(upload: Upload, offset_bytes: int) -> Upload:
-    """Stream the request's body into an upload; when it is complete, settle it at once if the disk lets us."""
+    """Stream the request's body into an upload."""
     rt = runtime()
     checksum = parse_checksum(request.headers.get("Upload-Checksum"))
     request.max_content_length = MAX_UPLOAD_BYTES + READ_BYTES
     declared_bytes = request.content_length
     if declared_bytes is not None and offset_bytes + declared_bytes > upload.length_bytes:
         raise Problem("too-large", detail="more bytes than the upload's length", limit=upload.length_bytes)
-    upload = receive(rt, upload, offset_bytes=offset_bytes, body=_body(declared_bytes), checksum=checksum)
+    return _settle(receive(rt, upload, offset_bytes=offset_bytes, body=_body(declared_bytes), checksum=checksum))
+
+
+def _settle(upload: Upload) -> Upload:
+    """Settle a finished upload at once if the disk lets us."""
     if upload.state == RECEIVED:
         try:
-            settle_upload(rt, upload.id)
+            settle_upload(runtime(), upload.id)
         except OSError as error:  # the bytes are safe and counted; the worker tries again
             log.warning("upload %s is not settled yet: %s", upload.id, error)
     return upload
@@ -175,7 +211,11 @@ def _body(declared_bytes: int | None) -> ReadBody:
 
 def _progress(upload: Upload) -> dict[str, str]:
     headers = {"Upload-Offset": str(upload.offset_bytes)}
-    if upload.state == OPEN:
+    if upload.concat is not None:
+        parts = upload.concat.removeprefix(FINAL).split() if upload.concat.startswith(FINAL) else ()
+        addresses = " ".join(url_for(".patch", upload_id=each) for each in parts)
+        headers["Upload-Concat"] = f"{FINAL}{addresses}" if parts else upload.concat
+    if upload.state in (OPEN, PART):
         headers["Upload-Expires"] = http_date(upload.expires_at)
     return headers
 

@@ -6,17 +6,17 @@ what a crash leaves beyond it is cut off by the next request. No transaction is 
 
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from schemas.kinds.field_work import MAX_EVIDENCE_BYTES
 from server.errors import Problem
-from server.evidence.models import FINISHED, OPEN, RECEIVED, UNSETTLED, Upload
+from server.evidence.models import FINISHED, OPEN, PART, RECEIVED, UNSETTLED, Upload
 from server.evidence.parts import HeldPart, Parts, Superseded
-from server.evidence.tus import Checksum, Metadata
+from server.evidence.tus import PARTIAL, Checksum, Metadata
 from server.runtime import Runtime
 
 MAX_UPLOAD_BYTES = MAX_EVIDENCE_BYTES
@@ -46,22 +46,40 @@ ReadBody = Callable[[int], bytes]
 """Reads at most n bytes of the body; empty at its end. Raises :class:`BodyCut`."""
 
 
-def create_upload(session: Session, rt: Runtime, device: str, length_bytes: int, metadata: Metadata) -> Upload:
+def create_upload(
+    session: Session, rt: Runtime, device: str, length_bytes: int, metadata: Metadata, *, partial: bool = False
+) -> Upload:
     """Open an upload, or return the one that a lost reply left behind: untouched, or already finished.
+
+    Args:
+        session: the write session.
+        rt: the runtime.
+        device: whose upload it is.
+        length_bytes: of the whole upload.
+        metadata: what the client says of it.
+        partial: whether it is a part of a file; each creation of a part makes a new one.
 
     Raises:
         Problem: `too-large`, `limit-exceeded` (uploads or bytes of this device), `storage-full`.
     """
-    if length_bytes > MAX_UPLOAD_BYTES:
-        raise Problem("too-large", detail="the file is too large", field="Upload-Length", limit=MAX_UPLOAD_BYTES)
-    twin = _twin(session, device, length_bytes, metadata)
+    twin = None if partial else find_twin(session, device, length_bytes, metadata)
     if twin is not None:
         return twin
-    _check_quota(session, device, length_bytes)
-    if _free_bytes(rt.settings.evidence_dir) < length_bytes + FREE_RESERVE_BYTES:
-        raise Problem("storage-full", detail="the evidence store has no room for this file")
+    check_room(session, rt, device, length_bytes)
+    upload = new_upload(rt, device, length_bytes, metadata)
+    if partial:
+        upload.concat = PARTIAL
+        if length_bytes == 0:
+            upload.state = PART
+    session.add(upload)
+    session.flush()
+    return upload
+
+
+def new_upload(rt: Runtime, device: str, length_bytes: int, metadata: Metadata) -> Upload:
+    """Return an upload that has no row yet."""
     now = rt.now()
-    upload = Upload(
+    return Upload(
         id=rt.new_id(),
         device=device,
         evidence=metadata.evidence,
@@ -70,12 +88,14 @@ def create_upload(session: Session, rt: Runtime, device: str, length_bytes: int,
         offset_bytes=0,
         file_name=metadata.file_name,
         announced_sha256=metadata.sha256,
+        concat=None,
+        sha256=None,
+        sm3=None,
         created_at=now,
         expires_at=now + OPEN_LIFETIME,
+        received_at=None,
+        settled_at=None,
     )
-    session.add(upload)
-    session.flush()
-    return upload
 
 
 def find_upload(session: Session, upload_id: str, device: str) -> Upload:
@@ -128,7 +148,7 @@ def receive(
         upload = read_upload(rt, known.id, known.device)
         if upload.offset_bytes != offset_bytes:
             raise _offset_mismatch(upload)
-        if upload.state in FINISHED and offset_bytes == upload.length_bytes:
+        if upload.state in (PART, *FINISHED) and offset_bytes == upload.length_bytes:
             return upload
         if upload.state != OPEN:
             raise Problem("conflict", detail="the upload has ended")
@@ -153,7 +173,7 @@ def terminate(rt: Runtime, upload_id: str, device: str) -> None:
     with Parts(rt.settings.evidence_dir).hold(upload_id) as held:
         with rt.db.write() as session:
             upload = find_upload(session, upload_id, device)
-            if upload.state != OPEN:
+            if upload.state not in (OPEN, PART):
                 raise Problem("conflict", detail="the upload is finished")
             session.delete(upload)
         held.discard()
@@ -233,9 +253,8 @@ def _record_offset(rt: Runtime, upload_id: str, offset_bytes: int, held: HeldPar
         upload.offset_bytes = offset_bytes
         upload.expires_at = now + OPEN_LIFETIME
         if offset_bytes == upload.length_bytes:
-            upload.state, upload.received_at = RECEIVED, now
-            upload.expires_at = now + WAITING_LIFETIME
-    if upload.state == RECEIVED:
+            finish(upload, now)
+    if upload.state != OPEN:
         held.revoke()
     return upload
 
@@ -245,9 +264,22 @@ def _offset_mismatch(upload: Upload) -> Problem:
     return Problem("offset-mismatch", detail="continue at the counted offset", field="Upload-Offset", offset=offset)
 
 
-def _twin(session: Session, device: str, length_bytes: int, metadata: Metadata) -> Upload | None:
+def finish(upload: Upload, now: datetime) -> None:
+    """Note that all bytes of an upload are durable."""
+    upload.received_at = now
+    if upload.concat == PARTIAL:
+        upload.state = PART
+    else:
+        upload.state, upload.expires_at = RECEIVED, now + WAITING_LIFETIME
+
+
+def find_twin(session: Session, device: str, length_bytes: int, metadata: Metadata) -> Upload | None:
+    """Return the upload that an earlier, equal creation made, if it is untouched or finished."""
     query = select(Upload).where(
-        Upload.evidence == metadata.evidence, Upload.device == device, Upload.length_bytes == length_bytes
+        Upload.evidence == metadata.evidence,
+        Upload.device == device,
+        Upload.length_bytes == length_bytes,
+        Upload.concat.is_(None),
     )
     for upload in session.scalars(query):
         untouched = upload.state == OPEN and upload.offset_bytes == 0
@@ -256,14 +288,33 @@ def _twin(session: Session, device: str, length_bytes: int, metadata: Metadata) 
     return None
 
 
-def _check_quota(session: Session, device: str, length_bytes: int) -> None:
-    mine = Upload.device == device
-    uploads = session.scalar(select(func.count()).select_from(Upload).where(mine, Upload.state == OPEN)) or 0
-    if uploads >= MAX_OPEN_UPLOADS:
+def check_room(session: Session, rt: Runtime, device: str, length_bytes: int) -> None:
+    """Check that a device may begin an upload of this length now.
+
+    Raises:
+        Problem: `too-large`, `limit-exceeded` (uploads or bytes of this device), `storage-full`.
+    """
+    if length_bytes > MAX_UPLOAD_BYTES:
+        raise Problem("too-large", detail="the file is too large", field="Upload-Length", limit=MAX_UPLOAD_BYTES)
+    unfinished = Upload.state.in_((OPEN, PART))
+    held = select(func.sum(case((unfinished, 1), else_=0)), func.sum(Upload.length_bytes))
+    mine = (Upload.device == device, Upload.state.in_((OPEN, PART, *UNSETTLED)))
+    uploads, pending_bytes = session.execute(held.where(*mine)).one()
+    if int(uploads or 0) >= MAX_OPEN_UPLOADS:
         raise Problem("limit-exceeded", detail="too many unfinished uploads", limit=MAX_OPEN_UPLOADS)
-    pending = select(func.coalesce(func.sum(Upload.length_bytes), 0)).where(mine, Upload.state.in_((OPEN, *UNSETTLED)))
-    if int(session.scalar(pending) or 0) + length_bytes > MAX_PENDING_BYTES:
+    if int(pending_bytes or 0) + length_bytes > MAX_PENDING_BYTES:
         raise Problem("limit-exceeded", detail="too many bytes wait for their records", limit=MAX_PENDING_BYTES)
+    check_space(rt, length_bytes)
+
+
+def check_space(rt: Runtime, size_bytes: int) -> None:
+    """Check that the disk has room for a file.
+
+    Raises:
+        Problem: `storage-full`.
+    """
+    if _free_bytes(rt.settings.evidence_dir) < size_bytes + FREE_RESERVE_BYTES:
+        raise Problem("storage-full", detail="the evidence store has no room for this file")
 
 
 def _free_bytes(folder: Path) -> int:

@@ -49,6 +49,12 @@ class Tus:
         assert response.status_code == 201, response.get_data(as_text=True)
         return str(response.headers["Location"])
 
+    def send_apart(self, data: bytes, evidence: str = EVIDENCE) -> str:
+        """Create, then send in a second request; returns the location."""
+        location = str(self.create(len(data), evidence).headers["Location"])
+        assert self.patch(location, 0, data).status_code == 204
+        return location
+
     def patch(self, location: str, offset: int | str, data: bytes, **more: str) -> TestResponse:
         """PATCH bytes."""
         headers = self.headers | OFFSET_TYPE | {"Upload-Offset": str(offset)} | more

@@ -24,7 +24,8 @@ from server.config import load_settings
 from server.devices.models import Device
 from server.evidence.models import Blob, CustodyEntry, Evidence, Upload
 from server.evidence.service import declare
-from server.evidence.settlement import open_store, reconcile_step
+from server.evidence.settlement import reconcile_step
+from server.evidence.stores import open_store
 from server.evidence.upload import CHECKPOINT_BYTES
 from server.officers.models import Officer
 from server.records.service import start_epoch
@@ -197,7 +198,7 @@ def test_cut_upload_resumes_where_it_ended(live: LiveServer, http: httpx.Client,
     assert rest.status_code == 204
     with home_rt.db.read() as session:
         assert session.get_one(Evidence, record_id(1)).status == "verified"
-    with open_store(home_rt).open(hashlib.sha256(data).hexdigest()) as stream:
+    with open_store(home_rt.settings).open(hashlib.sha256(data).hexdigest()) as stream:
         assert stream.read() == data
 
 
@@ -303,7 +304,7 @@ def test_many_kills_lose_and_double_nothing(live: LiveServer, http: httpx.Client
         assert sum(b'"action":"verify"' in body for body in bodies) == len(contents)
         assert len(session.scalars(sa.select(Blob)).all()) == len(set(contents.values()))
     for data in contents.values():
-        with open_store(home_rt).open(hashlib.sha256(data).hexdigest()) as stream:
+        with open_store(home_rt.settings).open(hashlib.sha256(data).hexdigest()) as stream:
             assert stream.read() == data
     assert kills == 12
 

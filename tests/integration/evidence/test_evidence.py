@@ -2,6 +2,7 @@
 
 import errno
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,20 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from server.evidence import settlement
+from server.evidence.commits import CommitGroup
 from server.evidence.examination import inspect_step
 from server.evidence.facts import MediaFacts
 from server.evidence.media import MediaExaminer
 from server.evidence.models import Blob, Upload
 from server.evidence.parts import Parts
+from server.evidence.placing import Placed
 from server.evidence.service import Manifest, declare, manifest, withdraw
-from server.evidence.settlement import open_store, reconcile_step, settle_upload
+from server.evidence.settlement import reconcile_step, settle_upload
 from server.evidence.store import DirectoryStore
+from server.evidence.stores import open_store
 from server.runtime import Runtime
 from tests.conftest import FakeClock
 from tests.integration.evidence.reading import actions, row
@@ -67,7 +72,7 @@ def test_declaration_first(rt: Runtime, tus: Tus, declared: Declare, leaves: lis
     evidence = row(rt)
     assert (evidence.status, evidence.captured_at) == ("verified", datetime(2026, 3, 1, 2, tzinfo=UTC))
     assert manifest_of(rt).complete
-    with open_store(rt).open(SHA256) as stream:
+    with open_store(rt.settings).open(SHA256) as stream:
         assert stream.read() == PHOTO
     assert actions(rt) == ["capture", "upload", "verify"]
     ((kind, ref, leaf),) = leaves
@@ -255,12 +260,13 @@ def test_crash_between_file_and_rows(
     """When the file has moved and the rows have not, the next step finishes, once."""
     declared(**({} if honest else {"sha256": "0" * 64}))
 
-    def crash(*_args: object, **_more: object) -> str:
-        raise Crash
+    def crash(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]:
+        if honest or placed[0].state == "quarantined":
+            raise Crash
+        return settlement.record(session, rt, placed)
 
     with monkeypatch.context() as broken:
-        broken.setattr(settlement, "_record_outcome", crash)
-        tus.send(PHOTO, EVIDENCE[:-1] + "9")  # another record: this one is created and settles only half
+        broken.setattr(settlement, "RECORDING", CommitGroup(crash))
         with pytest.raises(Crash):
             _settle(rt, tus)
     assert row(rt).status == ("declared" if honest else "waiting")
@@ -274,7 +280,7 @@ def _settle(rt: Runtime, tus: Tus) -> None:
     """Upload without the request's own settling, then settle."""
     with pytest.MonkeyPatch.context() as quiet:
         quiet.setattr("server.evidence.tus_api.settle_upload", lambda *_args: "received")
-        location = tus.send(PHOTO)
+        location = tus.send_apart(PHOTO)
     settle_upload(rt, location.rpartition("/")[2])
 
 
@@ -305,7 +311,7 @@ def test_lost_file_is_asked_for_again(
     declared()
     with monkeypatch.context() as quiet:
         quiet.setattr("server.evidence.tus_api.settle_upload", lambda *_args: "received")
-        location = tus.send(PHOTO)
+        location = tus.send_apart(PHOTO)
     part = rt.settings.evidence_dir / "uploads" / f"{location.rpartition('/')[2]}.part"
     if damage == "gone":
         part.unlink()

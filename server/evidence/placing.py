@@ -1,0 +1,112 @@
+"""Placing finished bytes: hash, compare with the declaration, and move the file to where it belongs.
+
+The first half of settling. It touches no row; :mod:`server.evidence.settlement` writes the rows afterwards. Every step
+can be done again, so a crash in between costs nothing.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.evidence.hashing import Digest, digest_file
+from server.evidence.models import LOST, QUARANTINED, STORED, WAITING, Evidence, Upload
+from server.evidence.parts import HeldPart
+from server.evidence.stores import open_store
+from server.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a record declares of its bytes."""
+
+    device: str
+    sha256: str | None
+    sm3: str | None
+    size_bytes: int | None
+
+    def fits(self, digest: Digest) -> bool:
+        """Compare with what was received; an undeclared SM3 or length is not held against it."""
+        return (
+            digest.sha256 == self.sha256
+            and self.sm3 in (None, digest.sm3)
+            and self.size_bytes in (None, digest.size_bytes)
+        )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A finished upload whose bytes lie where they belong, and the state that its row is to have."""
+
+    upload: Upload
+    digest: Digest | None
+    """None for bytes that the disk has lost."""
+    state: str
+    fresh: bool = False
+    """Whether the upload has no row yet."""
+
+
+def declared_of(evidence: Evidence) -> Declared:
+    """Return what a row declares."""
+    return Declared(evidence.device, evidence.sha256, evidence.sm3, evidence.size_bytes)
+
+
+def read_declaration(session: Session, evidence_id: str, device: str) -> Declared | None:
+    """Return the declaration an upload belongs to: same record, same device, with a hash; None before it comes."""
+    columns = (Evidence.device, Evidence.sha256, Evidence.sm3, Evidence.size_bytes)
+    found = session.execute(select(*columns).where(Evidence.id == evidence_id)).first()
+    if found is None or found.device != device or found.sha256 is None:
+        return None
+    return Declared(*found)
+
+
+def place(rt: Runtime, upload: Upload, held: HeldPart, declared: Declared | None, *, fresh: bool = False) -> Placed:
+    """Hash a finished upload and put its bytes into the store if they are what was declared.
+
+    Bytes that are not stay where they are for now: the row must have their hash before they move to quarantine.
+
+    Args:
+        rt: the runtime.
+        upload: the finished upload.
+        held: its file, locked.
+        declared: what its record declares; None before that has come.
+        fresh: whether the upload has no row yet.
+
+    Raises:
+        OSError: the disk or the store refused; everything stays as it was and can be tried again.
+    """
+    digest = known_digest(upload) or _hash(upload, held)
+    if digest is None:
+        return Placed(upload, None, LOST, fresh)
+    if declared is None:
+        return Placed(upload, digest, WAITING, fresh)
+    if not declared.fits(digest):
+        return Placed(upload, digest, QUARANTINED, fresh)
+    store = open_store(rt.settings)
+    if held.path.exists():
+        store.put(held.path, digest.sha256)
+    elif store.size_bytes(digest.sha256) is None:
+        return Placed(upload, None, LOST, fresh)
+    return Placed(upload, digest, STORED, fresh)
+
+
+def known_digest(upload: Upload) -> Digest | None:
+    """Return the digest that an upload's row has already."""
+    if upload.sha256 is None or upload.sm3 is None:
+        return None
+    return Digest(upload.sha256, upload.sm3, upload.length_bytes)
+
+
+def _hash(upload: Upload, held: HeldPart) -> Digest | None:
+    """Hash the finished file; None if the disk has lost it, or part of it."""
+    try:
+        digest = digest_file(held.path)
+    except FileNotFoundError:
+        digest = None
+    if digest is None or digest.size_bytes != upload.length_bytes:
+        log.error("the file of finished upload %s is damaged or gone; the device has to send it again", upload.id)
+        return None
+    return digest

@@ -19,7 +19,7 @@ from schemas.telemetry import SUBSCRIPTION
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
-WINDOW = 1_000
+WINDOW = 5_000
 """Unacknowledged messages a subscriber may have, the same for both brokers."""
 MOSQUITTO_PLACES = ("mosquitto", "/usr/sbin/mosquitto")
 

@@ -9,6 +9,8 @@ from typing import Any
 
 PRODUCT, RAW = "fieldproof", "raw"
 """The systems every benchmark has: the product, and the bare library doing the same work."""
+STOCK = "stock"
+"""A case of `raw` that is the limit of all cases that have none of their own."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Measurement:
     peak_rss_mb: float
     note: str
     extra: Mapping[str, int] = field(default_factory=dict)
+    limited: bool = True
+    """Whether comparing it with a limit says anything."""
 
     @property
     def rate_per_s(self) -> float:
@@ -72,8 +76,12 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def ratio(row: Row, rows: Sequence[Row]) -> float | None:
-    """Return a row's rate over its limit: the last row of `raw` with the same case; None without one."""
-    limits = [one for one in rows if one.system == RAW and one.case == row.case]
-    if row.system == RAW or not limits or limits[-1].measured.rate_per_s <= 0:
+    """Return a row's rate over its limit, or None without one.
+
+    The limit is the last row of `raw` with the same case, else with case `stock`.
+    """
+    raw = [one for one in rows if one.system == RAW]
+    limits = [one for one in raw if one.case == row.case] or [one for one in raw if one.case == STOCK]
+    if row.system == RAW or not row.measured.limited or not limits or limits[-1].measured.rate_per_s <= 0:
         return None
     return row.measured.rate_per_s / limits[-1].measured.rate_per_s

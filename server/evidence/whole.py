@@ -16,7 +16,6 @@ from server.evidence.tus import Checksum, Metadata
 from server.evidence.upload import (
     BLOCK_BYTES,
     CHECKPOINT_BYTES,
-    READ_BYTES,
     BodyCut,
     ReadBody,
     check_room,
@@ -75,8 +74,8 @@ def _write(held: HeldPart, body: ReadBody, length_bytes: int, checksum: Checksum
     hasher = checksum.hasher() if checksum else None
     written_bytes = 0
     try:
-        with held.path.open("xb", buffering=BLOCK_BYTES) as out:
-            while piece := body(READ_BYTES):
+        with held.path.open("xb", buffering=0) as out:
+            while piece := body(BLOCK_BYTES):
                 written_bytes += len(piece)
                 if written_bytes > length_bytes:
                     raise Problem("too-large", detail="more bytes than the upload's length", limit=length_bytes)

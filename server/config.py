@@ -25,6 +25,17 @@ class S3Settings:
 
 
 @dataclass(frozen=True)
+class TimestampSettings:
+    """Which authority stamps the proof log's heads (`FIELDPROOF_TIMESTAMP_*`), RFC 3161 over HTTP."""
+
+    url: str
+    roots: Path
+    """The root certificates that are trusted (PEM), received on another way."""
+    every_s: int
+    """How often at most, seconds."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of the programs.
 
@@ -57,6 +68,8 @@ class Settings:
     """File of executed erasure orders; kept apart from the database's backups, and replayed after a restore."""
     s3: S3Settings | None = None
     """The evidence store, if it is not the directory."""
+    timestamps: TimestampSettings | None = None
+    """Who stamps the proof log's heads; nobody by default."""
 
 
 def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
@@ -83,7 +96,17 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         held_timeout_s=_whole(env, "FIELDPROOF_HELD_TIMEOUT_S", str(7 * 24 * 3600)),
         erasure_ledger=Path(env.get("FIELDPROOF_ERASURE_LEDGER", str(home / "erasures.ndjson"))),
         s3=_s3(env),
+        timestamps=_timestamps(env),
     )
+
+
+def _timestamps(env: Mapping[str, str]) -> TimestampSettings | None:
+    url, roots = env.get("FIELDPROOF_TIMESTAMP_URL", ""), env.get("FIELDPROOF_TIMESTAMP_ROOTS", "")
+    if not url:
+        return None
+    if not roots:
+        raise ValueError("FIELDPROOF_TIMESTAMP_URL needs FIELDPROOF_TIMESTAMP_ROOTS, the roots to trust")
+    return TimestampSettings(url, Path(roots), _whole(env, "FIELDPROOF_TIMESTAMP_EVERY_S", "3600"))
 
 
 def _s3(env: Mapping[str, str]) -> S3Settings | None:

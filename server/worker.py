@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from server.evidence.examination import inspect_step
 from server.evidence.settlement import reconcile_step, sweep_step
+from server.fieldsync.overdue import surface_overdue
 from server.inspections.closing import close_ready
 from server.inspections.service import dispatch_open_leads
 from server.prooflog.service import sequence_step
@@ -51,6 +52,7 @@ STEPS = (
     NamedStep("dispatch-leads", in_transaction(dispatch_open_leads)),
     NamedStep("reconcile-evidence", reconcile_step),
     NamedStep("examine-evidence", inspect_step),
+    NamedStep("surface-overdue-acts", in_transaction(surface_overdue)),
     NamedStep("close-inspections", in_transaction(close_ready)),
     NamedStep("sequence-proof-log", in_transaction(sequence_step)),
     NamedStep("sweep-uploads", sweep_step),

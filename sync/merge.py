@@ -17,6 +17,10 @@ class Verdict(StrEnum):
     CONFLICT = "conflict"
     HELD = "held"
     QUARANTINED = "quarantined"
+    MENDED = "mended"
+    """Was held or quarantined; an act of the office says it right in its place."""
+    DISMISSED = "dismissed"
+    """Was held or quarantined; a person has ruled that it stays without effect."""
 
 
 RANK = {Verdict.APPLIED: 0, Verdict.MERGED: 1, Verdict.CONFLICT: 2}

@@ -215,10 +215,11 @@ class HandheldStore:
     def uncovered_acts(self, kind: str, record: str, position: int) -> list[StoredAct]:
         """Own acts on a record that its state served at `position` does not hold yet, oldest first.
 
-        Quarantined ones are left out: nobody else sees them, and acts that saw them would be held.
+        Quarantined ones are left out, and those that people ruled on: nobody else sees them.
         """
         return self._acts(
-            """kind = ? AND record = ? AND abandoned = 0 AND coalesce(status, '') != 'quarantined'
+            """kind = ? AND record = ? AND abandoned = 0
+            AND coalesce(status, '') NOT IN ('quarantined', 'mended', 'dismissed')
             AND (confirmed = 0 OR status = 'held' OR position > ?) ORDER BY rowid""",
             kind, record, position,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Push and pull of handhelds, and the conflicts that people decide."""
+"""Push and pull of handhelds."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ from flask import Response, request
 from marshmallow import Schema, fields, validate
 
 from server.errors import Problem
-from server.fieldsync import conflicts, feed, unmerged
+from server.fieldsync import feed
 from server.fieldsync.checks import check_acts
 from server.fieldsync.compression import compressed, negotiated
 from server.fieldsync.push import push as take_in
@@ -15,7 +15,6 @@ from server.fieldsync.segment import read_segment
 from server.fieldsync.signatures import segment_verifier
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
-from server.web.paging import PageQuery
 from server.web.transaction import runtime, session, transactional
 from sync.cursors import MAX_CURSOR_CHARS
 from sync.journal import MAX_SEGMENT_BYTES, SEGMENT_TYPE
@@ -37,91 +36,6 @@ class StatusQuery(Schema):
     journal = fields.String(required=True, validate=validate.Length(equal=36))
     after = fields.Integer(load_default=0, strict=False, validate=validate.Range(0, 1 << 53))
     limit = fields.Integer(load_default=feed.DEFAULT_LINES, validate=validate.Range(1, feed.MAX_LINES))
-
-
-class ConflictQuery(PageQuery):
-    """Which conflicts."""
-
-    status = fields.String(load_default="open", validate=validate.OneOf(("open", "decided", "dissolved")))
-
-
-class UnmergedQuery(PageQuery):
-    """Which acts; `after` is the last dot of the page before."""
-
-    status = fields.String(load_default="quarantined", validate=validate.OneOf(unmerged.STATUSES))
-
-
-class UnmergedSchema(Schema):
-    """An act that is stored as bytes and not merged."""
-
-    dot = fields.String()
-    kind = fields.String()
-    record = fields.String()
-    device = fields.String()
-    officer = fields.String()
-    received_at = fields.AwareDateTime()
-    status = fields.String()
-    waiting_for = fields.String(allow_none=True)
-    problem = fields.Dict(allow_none=True)
-
-
-class UnmergedListSchema(Schema):
-    """A page of acts that are not merged."""
-
-    acts = fields.List(fields.Nested(UnmergedSchema))
-
-
-class SideSchema(Schema):
-    """One side of a conflict."""
-
-    dot = fields.String()
-    value = fields.Raw(allow_none=True)
-    at = fields.AwareDateTime()
-    author = fields.String()
-    device = fields.String(allow_none=True)
-
-
-class ConflictSchema(Schema):
-    """A conflict in a list."""
-
-    id = fields.String()
-    kind = fields.String()
-    record = fields.String()
-    field = fields.String()
-    region = fields.String()
-    department = fields.String()
-    opened_at = fields.AwareDateTime()
-    status = fields.String()
-    ended_at = fields.AwareDateTime(allow_none=True)
-    decided_by = fields.String(allow_none=True)
-    reason = fields.String(allow_none=True)
-    decision = fields.Dict(allow_none=True)
-
-
-class ConflictListSchema(Schema):
-    """A page of conflicts."""
-
-    conflicts = fields.List(fields.Nested(ConflictSchema))
-
-
-class ConflictViewSchema(Schema):
-    """A conflict with base and sides."""
-
-    conflict = fields.Nested(ConflictSchema, attribute="row")
-    base = fields.List(fields.Raw(allow_none=True))
-    sides = fields.List(fields.Nested(SideSchema))
-    record = fields.Dict(attribute="fields")
-
-
-class DecisionBody(Schema):
-    """A person's decision: `choice` names a side by its dot, or `value` gives another value."""
-
-    sides = fields.List(fields.String(), required=True, validate=validate.Length(1, 512))
-    choice = fields.String(load_default=None, allow_none=True)
-    value = fields.Raw(load_default=None, allow_none=True)
-    reason = fields.String(
-        required=True, validate=validate.Length(conflicts.MIN_REASON_CHARS, conflicts.MAX_REASON_CHARS)
-    )
 
 
 @blp.route("/sync/push", methods=["POST"])
@@ -178,43 +92,3 @@ def status(query: dict[str, Any]) -> Response:
     """Return the acts of one's own journal whose status changed beyond a feed position."""
     page = feed.statuses(session(), principal(), query["journal"], query["after"], query["limit"])
     return _ndjson([b"".join(line + b"\n" for line in page)])
-
-
-@blp.route("/acts", methods=["GET"])
-@require("admin", "operator", "auditor")
-@transactional(read_only=True)
-@blp.arguments(UnmergedQuery, location="query")
-@blp.response(200, UnmergedListSchema)
-def acts(query: dict[str, Any]) -> dict[str, Any]:
-    """List acts of one's scope that are held or quarantined, each with what it waits for or what is wrong."""
-    return {"acts": unmerged.list_unmerged(session(), principal(), **query)}
-
-
-@blp.route("/conflicts", methods=["GET"])
-@require("admin", "operator", "auditor")
-@transactional(read_only=True)
-@blp.arguments(ConflictQuery, location="query")
-@blp.response(200, ConflictListSchema)
-def list_conflicts(query: dict[str, Any]) -> dict[str, Any]:
-    """List the conflicts of one's scope."""
-    return {"conflicts": conflicts.list_conflicts(session(), principal(), **query)}
-
-
-@blp.route("/conflicts/<conflict_id>", methods=["GET"])
-@require("admin", "operator", "auditor")
-@transactional(read_only=True)
-@blp.response(200, ConflictViewSchema)
-def show_conflict(conflict_id: str) -> conflicts.ConflictView:
-    """Show one conflict: what was there before, all sides, who wrote them when."""
-    return conflicts.show(session(), principal(), conflict_id)
-
-
-@blp.route("/conflicts/<conflict_id>/resolve", methods=["POST"])
-@require("operator")
-@transactional
-@blp.arguments(DecisionBody)
-@blp.response(200, ConflictSchema)
-def resolve(body: dict[str, Any], conflict_id: str) -> Any:  # noqa: ANN401 - a Conflict, dumped by the schema
-    """Decide a conflict, with a reason."""
-    decision = conflicts.Decision(tuple(body["sides"]), body["reason"], body["choice"], body["value"])
-    return conflicts.decide(session(), runtime(), principal(), conflict_id, decision)

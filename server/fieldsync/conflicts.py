@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from server.audit.service import record_event
@@ -21,10 +21,10 @@ from server.records.lines import decode_state, policies_of, view_of
 from server.records.models import Act, Conflict, SyncedRecord
 from server.records.service import OfficeChange, acts_of, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.auth import Principal, region_prefix, require_scope
 from server.web.body import parse_json
-from sync.dots import Dot
-from sync.merge import past
+from sync.dots import Dot, parse_dot
+from sync.merge import Verdict, past
 from sync.merge import sides as sides_of
 from sync.policies import Rule, read_record
 from sync.registers import DELETED, RecordState
@@ -43,6 +43,10 @@ class Side:
     author: str
     """Officer or account id."""
     device: str | None
+    held: bool = False
+    """Whether the act still waits for its cause: the value is in no record yet."""
+    repeats: str | None = None
+    """Dot of the act that said this first, when `dot` is the office's that wrote it again on undoing a decision."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,64 @@ class ConflictView:
     """The record as it reads now."""
 
 
+@dataclass(frozen=True)
+class ConflictFilter:
+    """Which conflicts to list; what is empty does not matter."""
+
+    status: str = "open"
+    region: str = ""
+    """Division-code prefix within the caller's own."""
+    department: str = ""
+    kind: str = ""
+    field: str = ""
+    record: str = ""
+    opened_from: datetime | None = None
+    opened_before: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RegionCount:
+    """How many conflicts a region and department have with one status, and since when the oldest stands."""
+
+    region: str
+    department: str
+    count: int
+    oldest_at: datetime
+
+
 def list_conflicts(
-    session: Session, caller: Principal, *, status: str = "open", after: str = "", limit: int = 50
+    session: Session, caller: Principal, wanted: ConflictFilter, *, after: str = "", limit: int = 50
 ) -> list[Conflict]:
-    """Return the conflicts of the caller's scope with a status, in order of id."""
-    query = select(Conflict).where(
-        Conflict.status == status, Conflict.region.startswith(caller.region, autoescape=True), Conflict.id > after
-    )
-    if caller.department:
-        query = query.where(Conflict.department == caller.department)
+    """Return the conflicts of the caller's scope that a filter names, oldest first; `after` is a page's last id."""
+    query = select(Conflict).where(*_conditions(caller, wanted), Conflict.id > after)
     return list(session.execute(query.order_by(Conflict.id).limit(limit)).scalars())
+
+
+def count_by_region(session: Session, caller: Principal, wanted: ConflictFilter) -> list[RegionCount]:
+    """Count the conflicts that a filter names by region and department, in order of both."""
+    place = (Conflict.region, Conflict.department)
+    query = select(*place, func.count(), func.min(Conflict.opened_at)).where(*_conditions(caller, wanted))
+    return [RegionCount(*row) for row in session.execute(query.group_by(*place).order_by(*place))]
+
+
+def _conditions(caller: Principal, wanted: ConflictFilter) -> list[ColumnElement[bool]]:
+    found = [Conflict.status == wanted.status, Conflict.region.startswith(caller.region, autoescape=True)]
+    if wanted.region:
+        found.append(Conflict.region.startswith(region_prefix(wanted.region), autoescape=True))
+    for column, value in (
+        (Conflict.department, caller.department),
+        (Conflict.department, wanted.department),
+        (Conflict.kind, wanted.kind),
+        (Conflict.field, wanted.field),
+        (Conflict.record, wanted.record),
+    ):
+        if value:
+            found.append(column == value)
+    if wanted.opened_from is not None:
+        found.append(Conflict.opened_at >= wanted.opened_from)
+    if wanted.opened_before is not None:
+        found.append(Conflict.opened_at < wanted.opened_before)
+    return found
 
 
 def show(session: Session, caller: Principal, conflict_id: str) -> ConflictView:
@@ -75,22 +127,33 @@ def show(session: Session, caller: Principal, conflict_id: str) -> ConflictView:
     Raises:
         Problem: `not-found`, also for what lies outside the caller's scope.
     """
-    row = _conflict(session, caller, conflict_id)
-    record = _record(session, row)
-    state = decode_state(record.line)
+    row = find_conflict(session, caller, conflict_id)
+    state = decode_state(_record(session, row).line)
     acts = {Dot(act.journal, act.seq): act for act in acts_of(session, row.kind, row.record)}
-    if row.status == "open":
-        sides = tuple(_side(acts[dot], row.field) for dot in sorted(sides_of(state, row.field)))
-    else:
-        named = (row.decision or {}).get("sides", [])
-        sides = tuple(_side(act, row.field) for dot, act in sorted(acts.items()) if str(dot) in named)
+    sides = tuple(_side(acts, dot, row) for dot in _side_dots(row, state, acts))
     return ConflictView(row, _base(acts, sides, row.field), sides, view_of(row.kind, state))
 
 
-def _side(act: Act, name: str) -> Side:
+def _side_dots(row: Conflict, state: RecordState, acts: Mapping[Dot, Act]) -> list[Dot]:
+    """The sides as they stand, or as they stood when the conflict was decided."""
+    if row.decision is not None:
+        named = set(row.decision["sides"])
+    elif row.status == "open":
+        named = {str(dot) for dot in sides_of(state, row.field)} | ({row.held} if row.held else set())
+    else:
+        named = set()
+    return sorted(dot for dot in acts if str(dot) in named)
+
+
+def _side(acts: Mapping[Dot, Act], dot: Dot, row: Conflict) -> Side:
+    """One side; what the office only wrote again is shown as who wrote it first said it."""
+    act = acts[dot]
+    repeated = (row.restated or {}).get(str(dot))
+    first = acts.get(parse_dot(repeated), act) if repeated else act
     values = field_values(act)
-    value = values.get(name) if name != DELETED else (values or None)
-    return Side(f"{act.journal}:{act.seq}", value, from_ms(act.at_ms), act.author, act.device)
+    value = values.get(row.field) if row.field != DELETED else (values or None)
+    held = act.status == Verdict.HELD
+    return Side(str(dot), value, from_ms(first.at_ms), first.author, first.device, held, repeated)
 
 
 def field_values(act: Act) -> dict[str, Any]:
@@ -104,7 +167,7 @@ def field_values(act: Act) -> dict[str, Any]:
 
 def _base(acts: Mapping[Dot, Act], sides: Sequence[Side], name: str) -> tuple[Any, ...]:
     """What the field said in the last state that all sides had seen."""
-    seen_by = {dot: seen_of(act.header) for dot, act in acts.items() if act.status in SETTLED}
+    seen_by = {dot: seen_of(act.header) for dot, act in acts.items() if act.status in (*SETTLED, Verdict.HELD)}
     by_text = {str(dot): dot for dot in acts}
     pasts = [past(frozenset({by_text[side.dot]}), seen_by) - {by_text[side.dot]} for side in sides]
     shared = frozenset.intersection(*pasts) if pasts else frozenset()
@@ -113,7 +176,12 @@ def _base(acts: Mapping[Dot, Act], sides: Sequence[Side], name: str) -> tuple[An
     return tuple(field_values(acts[dot])[name] for dot in sorted(newest))
 
 
-def _conflict(session: Session, caller: Principal, conflict_id: str, *, lock: bool = False) -> Conflict:
+def find_conflict(session: Session, caller: Principal, conflict_id: str, *, lock: bool = False) -> Conflict:
+    """Return a conflict of the caller's scope, if wanted locked for a change.
+
+    Raises:
+        Problem: `not-found`.
+    """
     row = session.get(Conflict, conflict_id, with_for_update=lock or None)
     if row is None:
         raise Problem("not-found", detail="no conflict with this id")
@@ -145,11 +213,10 @@ def decide(session: Session, rt: Runtime, caller: Principal, conflict_id: str, d
         Problem: `not-found`; `illegal-transition` when it is not open; `conflict` when the sides have changed since
             the person looked; `invalid-field` for a choice that is no side, a value the schema refuses, or no reason.
     """
-    row = _conflict(session, caller, conflict_id, lock=True)
+    row = find_conflict(session, caller, conflict_id, lock=True)
     if row.status != "open":
         raise Problem("illegal-transition", detail=f"this conflict is {row.status}", legal=[])
-    if not MIN_REASON_CHARS <= len(decision.reason.strip()) <= MAX_REASON_CHARS:
-        raise Problem("invalid-field", field="reason", detail="a reason is needed", limit=MAX_REASON_CHARS)
+    reason = given_reason(decision.reason)
     view = show(session, caller, conflict_id)
     shown = {side.dot: side for side in view.sides}
     if set(decision.sides) != shown.keys():
@@ -159,7 +226,7 @@ def decide(session: Session, rt: Runtime, caller: Principal, conflict_id: str, d
     change = _change(session, row, decision, shown, caller)
     dot = office_write_many(session, rt, [change])[0]
     row.status, row.ended_at = "decided", rt.now()
-    row.decided_by, row.reason = caller.subject, decision.reason.strip()
+    row.decided_by, row.reason = caller.subject, reason
     row.decision = {"dot": str(dot), "value": change.fields.get(row.field), "sides": sorted(shown)}
     record_event(
         session, rt, caller.subject, "conflict.decide", row.kind, row.record,
@@ -167,6 +234,18 @@ def decide(session: Session, rt: Runtime, caller: Principal, conflict_id: str, d
     )  # fmt: skip
     project_office(session, rt, [(row.kind, row.record)])
     return row
+
+
+def given_reason(text: str) -> str:
+    """Return a reason without the space around it.
+
+    Raises:
+        Problem: `invalid-field` when there is none, or it is too long.
+    """
+    reason = text.strip()
+    if not MIN_REASON_CHARS <= len(reason) <= MAX_REASON_CHARS:
+        raise Problem("invalid-field", field="reason", detail="a reason is needed", limit=MAX_REASON_CHARS)
+    return reason
 
 
 def _change(

@@ -4,7 +4,7 @@ Acts whose cause is missing (their predecessor, a dot they had seen, the record 
 released by the segment that brings the cause. Nothing else waits: one bad act never blocks the next.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,28 +37,36 @@ from sync.dots import MAX_SEQUENCE, Dot
 from sync.merge import Verdict
 from sync.registers import Change
 
+CAUSES = (*SETTLED, Verdict.MENDED, Verdict.DISMISSED)
+"""Statuses of acts for which nothing waits any more: they are in their records, or a person has ruled on them."""
 MAX_RELEASE_ROUNDS = 1_000
 """Rounds of releasing held acts in one push; each round releases at least one."""
 
 
 @dataclass
-class Intake:
-    """One segment on its way in."""
+class Merging:
+    """Acts on their way into records, in one transaction."""
 
     session: Session
     rt: Runtime
     caller: Principal
-    segment: Segment
-    content: Mapping[int, CheckedAct | Problem]
-    """What :func:`server.fieldsync.checks.check_acts` found, by number."""
     batch: RecordBatch
-    epoch: str
     problems: dict[Dot, Problem] = field(default_factory=dict)
-    stamps: dict[Dot, int] = field(default_factory=dict)
     settled: set[Dot] = field(default_factory=set)
     """Dots known to be part of their record's state."""
     refused: list[Act] = field(default_factory=list)
     """Held acts that turned out to be bad when their cause arrived; their devices are to hear of it."""
+
+
+@dataclass(kw_only=True)
+class Intake(Merging):
+    """One segment on its way in."""
+
+    segment: Segment
+    content: Mapping[int, CheckedAct | Problem]
+    """What :func:`server.fieldsync.checks.check_acts` found, by number."""
+    epoch: str
+    stamps: dict[Dot, int] = field(default_factory=dict)
 
 
 def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, bytes]:
@@ -87,16 +95,39 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
     while True:
         # Of the segment's own acts some may wait for stored ones that only the others release.
         settled = _apply_fresh(work, todo, waiting)
-        released = _release(work, [*moved, *settled])
+        released = _release(work, map(str, (*moved, *settled)))
         moved, todo = [], [(act, found) for act, found in todo if Dot(journal, act.seq) in waiting]
         if not todo or not (settled or released):
             break
+    return _store(work, fresh, waiting, _take_positions(work))
+
+
+def release(session: Session, rt: Runtime, caller: Principal, causes: Iterable[str]) -> int:
+    """Merge the held acts that wait for something the office has settled, in the caller's transaction.
+
+    Args:
+        session: the write session.
+        rt: the runtime.
+        caller: who settled it.
+        causes: dots, and records as `kind/id`.
+
+    Returns:
+        How many acts were merged.
+    """
+    work = Merging(session, rt, caller, RecordBatch(session, rt))
+    if _release(work, causes):
+        _take_positions(work)
+        project(session, rt, work.batch.flush(), work.batch)
+    return len(work.batch.released)
+
+
+def _take_positions(work: Merging) -> int:
     newest = work.batch.take_positions()
     if work.refused and not any(held.changed for held in work.batch.records.values()):
         newest = advance_counter(work.session, 1)  # a place of its own, or devices that are up to date miss it
     for row in work.refused:
         row.status_position = newest
-    return _store(work, fresh, waiting, newest)
+    return newest
 
 
 def _apply_fresh(work: Intake, acts: Sequence[tuple[LinkedAct, CheckedAct]], waiting: dict[Dot, str]) -> list[Dot]:
@@ -144,7 +175,7 @@ def _parent_key(act: CheckedAct) -> Key | None:
     return (kind, named) if kind and isinstance(named, str) else None
 
 
-def _know_seen(work: Intake, checked: Sequence[tuple[LinkedAct, CheckedAct]]) -> None:
+def _know_seen(work: Merging, checked: Sequence[tuple[LinkedAct, CheckedAct]]) -> None:
     """Find out which of the seen dots are settled, with one query per few hundred of them."""
     wanted: set[Dot] = set()
     for _, act in checked:
@@ -155,13 +186,13 @@ def _know_seen(work: Intake, checked: Sequence[tuple[LinkedAct, CheckedAct]]) ->
     for start in range(0, len(unknown), IN_LIST_LIMIT):
         chunk = unknown[start : start + IN_LIST_LIMIT]
         rows = work.session.execute(
-            select(Act.journal, Act.seq).where(tuple_(Act.journal, Act.seq).in_(chunk), Act.status.in_(SETTLED))
+            select(Act.journal, Act.seq).where(tuple_(Act.journal, Act.seq).in_(chunk), Act.status.in_(CAUSES))
         )
         work.settled |= {Dot(journal, seq) for journal, seq in rows}
 
 
 def _try_apply(
-    work: Intake, caller: Principal, act: LinkedAct, checked: CheckedAct, *, at_ms: int, row_exists: bool = False
+    work: Merging, caller: Principal, act: LinkedAct, checked: CheckedAct, *, at_ms: int, row_exists: bool = False
 ) -> str | None:
     """Merge an act of `caller` if its causes are there.
 
@@ -200,7 +231,7 @@ def _try_apply(
     return None
 
 
-def _check_open(work: Intake, key: Key, checked: CheckedAct) -> None:
+def _check_open(work: Merging, key: Key, checked: CheckedAct) -> None:
     """Refuse an act on a closed inspection or a finding of one."""
     if key[0] in CLOSED_WITH_INSPECTION:
         inspection = ("inspection", work.batch.records[key].placement.parent or key[1])
@@ -209,7 +240,7 @@ def _check_open(work: Intake, key: Key, checked: CheckedAct) -> None:
             check_open(checked, work.batch.records[inspection].state)
 
 
-def _place(work: Intake, caller: Principal, parent: Key, checked: CheckedAct) -> Placement:
+def _place(work: Merging, caller: Principal, parent: Key, checked: CheckedAct) -> Placement:
     """Where a record made in the field belongs: like its parent; a new inspection is its officers' own."""
     place = work.batch.records[parent].placement
     if checked.header.kind == "inspection":
@@ -239,10 +270,10 @@ def _corrected_ms(work: Intake, members: Mapping[str, Any]) -> int:
     return max(0, min(now_ms, now_ms - (then - value)))
 
 
-def _release(work: Intake, arrived: list[Dot]) -> bool:
+def _release(work: Merging, arrived: Iterable[str]) -> bool:
     """Merge held acts whose cause has now arrived, and those that wait for these; returns whether any moved."""
     moved = False
-    reasons = {str(dot) for dot in arrived} | {f"{kind}/{record}" for kind, record in work.batch.records}
+    reasons = set(arrived) | {f"{kind}/{record}" for kind, record in work.batch.records}
     for _ in range(MAX_RELEASE_ROUNDS):
         if not reasons:
             break
@@ -256,7 +287,7 @@ def _release(work: Intake, arrived: list[Dot]) -> bool:
     return moved
 
 
-def _retry(work: Intake, row: Act) -> set[str]:
+def _retry(work: Merging, row: Act) -> set[str]:
     """Try one held act again; returns what may now move in turn."""
     parts = ActParts(row.header, row.body, row.personal)
     members = parse_json(row.header)

@@ -49,7 +49,7 @@ def push(
     fresh = [act for act in segment.acts if act.seq not in stored]
     receipts = {seq: act.receipt for seq, act in stored.items()}
     if fresh:
-        work = Intake(session, rt, caller, segment, content, RecordBatch(session, rt), epoch)
+        work = Intake(session, rt, caller, RecordBatch(session, rt), segment=segment, content=content, epoch=epoch)
         receipts |= take_in(work, fresh, journal.head_seq)
         _advance(session, rt, journal, segment)
     device.last_seen_at = device.last_sync_at = rt.now()

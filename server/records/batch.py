@@ -276,6 +276,7 @@ class RecordBatch:
                 Conflict.record == key[1],
                 Conflict.status == "open",
                 Conflict.field.in_(before - after),
+                Conflict.held.is_(None),
             )
             self.session.execute(gone.values(status="dissolved", ended_at=self.rt.now()))
 

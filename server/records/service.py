@@ -92,8 +92,16 @@ def office_write(
     return office_write_many(session, rt, [OfficeChange(kind, record_id, fields, author, placement)])[0]
 
 
-def office_write_many(session: Session, rt: Runtime, changes: list[OfficeChange]) -> list[Dot]:
+def office_write_many(
+    session: Session, rt: Runtime, changes: list[OfficeChange], *, mending: bool = False
+) -> list[Dot]:
     """Write acts of the office into synced records, all in the caller's transaction.
+
+    Args:
+        session: the write session.
+        rt: the runtime.
+        changes: what to write, each with a dot of its own.
+        mending: whether acts of devices are said right, which may have been to make a record that only devices make.
 
     Returns:
         The dot of each change, in order.
@@ -107,7 +115,7 @@ def office_write_many(session: Session, rt: Runtime, changes: list[OfficeChange]
     dots = []
     for change in changes:
         key = (change.kind, change.record)
-        check_office_fields(change.kind, change.fields, new=key not in batch.records)
+        check_office_fields(change.kind, change.fields, new=key not in batch.records and not mending)
         if key not in batch.records:
             if change.placement is None:
                 raise Problem("not-found", detail=f"no {change.kind} with this id")

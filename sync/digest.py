@@ -26,6 +26,9 @@ MAX_RANGE_PAIRS = 64
 
 _MODULUS = 1 << (STATE_BYTES * 8)
 
+LEAF_DIGITS = 3
+"""Both sides keep running digests of the 4,096 ranges with so many digits; everything above is their sum."""
+
 Pair = tuple[str, bytes]
 """(id, hash of the bytes stored under it)."""
 
@@ -66,6 +69,57 @@ class SetDigest:
         if not 0 <= digest.state < _MODULUS or digest.dump() != text:
             raise ValueError("not a set digest")
         return digest
+
+
+def record_pair(kind: str, record: str, line: bytes) -> Pair:
+    """The pair of a served record: `kind/id`, and the SHA-256 of its line as it was served, without the line feed."""
+    return f"{kind}/{record}", hashlib.sha256(line).digest()
+
+
+class LeafChanges:
+    """What changes of pairs do to the digests of the smallest ranges, collected so that each is written once.
+
+    `by_leaf` maps the range's digits to a difference: a `SetDigest` to be combined with the one that is kept.
+    """
+
+    def __init__(self) -> None:
+        """Begin without any change."""
+        self.by_leaf: dict[str, SetDigest] = {}
+
+    def replace(self, identifier: str, before: bytes | None, after: bytes | None) -> str:
+        """Note that the hash under an id changes; None stands for not being there. Returns the id's range."""
+        leaf = leaf_of(identifier)
+        digest = self.by_leaf.get(leaf, SetDigest())
+        if before is not None:
+            digest = digest.remove(identifier, before)
+        if after is not None:
+            digest = digest.add(identifier, after)
+        self.by_leaf[leaf] = digest
+        return leaf
+
+
+def leaf_of(identifier: str) -> str:
+    """The smallest range with a running digest that an id lies in."""
+    return range_key(identifier)[:LEAF_DIGITS]
+
+
+def total(leaves: Mapping[str, SetDigest], prefix: str = "") -> SetDigest:
+    """Digest of a range from those of the smallest ranges; `prefix` has at most LEAF_DIGITS digits."""
+    digest = SetDigest()
+    for leaf, part in leaves.items():
+        if leaf.startswith(prefix):
+            digest = digest.combine(part)
+    return digest
+
+
+def split_leaves(leaves: Mapping[str, SetDigest], prefix: str) -> dict[str, SetDigest]:
+    """As `split_range`, from the digests of the smallest ranges; `prefix` has fewer than LEAF_DIGITS digits."""
+    ranges: dict[str, SetDigest] = {}
+    for leaf, part in leaves.items():
+        if leaf.startswith(prefix) and part.count:
+            child = leaf[: len(prefix) + 1]
+            ranges[child] = ranges.get(child, SetDigest()).combine(part)
+    return ranges
 
 
 def digest_of(pairs: Iterable[Pair]) -> SetDigest:

@@ -1,6 +1,5 @@
 """Push and pull of handhelds."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from flask import Response, request
@@ -9,25 +8,16 @@ from marshmallow import Schema, fields, validate
 from server.errors import Problem
 from server.fieldsync import feed
 from server.fieldsync.checks import check_acts
-from server.fieldsync.compression import compressed, negotiated
+from server.fieldsync.feed_api import NDJSON, ndjson
 from server.fieldsync.push import push as take_in
 from server.fieldsync.segment import read_segment
 from server.fieldsync.signatures import segment_verifier
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.transaction import runtime, session, transactional
-from sync.cursors import MAX_CURSOR_CHARS
 from sync.journal import MAX_SEGMENT_BYTES, SEGMENT_TYPE
 
-NDJSON = "application/x-ndjson"
 blp = Blueprint("fieldsync", __name__, url_prefix="/api/v1", description="现场同步 Field sync")
-
-
-class PullQuery(Schema):
-    """Where to continue, and how much to send: with a limit one page, without one a stream of everything."""
-
-    cursor = fields.String(load_default="", validate=validate.Length(max=MAX_CURSOR_CHARS))
-    limit = fields.Integer(load_default=None, validate=validate.Range(1, feed.MAX_LINES))
 
 
 class StatusQuery(Schema):
@@ -59,30 +49,6 @@ def push() -> Response:
     return Response(b"\n".join(lines) + b"\n", mimetype=NDJSON)
 
 
-@blp.route("/sync/pull", methods=["GET"])
-@require("device")
-@blp.arguments(PullQuery, location="query")
-@blp.response(200, content_type=NDJSON, description="Head line, then records, leaves and cursors, one a line.")
-def pull(query: dict[str, Any]) -> Response:
-    """Return the device's feed from a cursor on: one page, or a stream that no transaction stays open for."""
-    rt, caller = runtime(), principal()
-    with rt.db.read() as reading:
-        if query["limit"] is not None:
-            page = feed.pull(reading, rt, caller, query["cursor"], query["limit"])
-            return _ndjson([b"".join(line + b"\n" for line in page)])
-        place = feed.open_place(reading, rt, caller, query["cursor"])
-    return _ndjson(feed.stream(rt, caller, place))
-
-
-def _ndjson(pieces: Iterable[bytes]) -> Response:
-    coding = negotiated(request.accept_encodings)
-    reply = Response(compressed(pieces, coding), mimetype=NDJSON)
-    reply.vary.add("Accept-Encoding")
-    if coding != "identity":
-        reply.content_encoding = coding
-    return reply
-
-
 @blp.route("/sync/status", methods=["GET"])
 @require("device")
 @transactional(read_only=True)
@@ -91,4 +57,4 @@ def _ndjson(pieces: Iterable[bytes]) -> Response:
 def status(query: dict[str, Any]) -> Response:
     """Return the acts of one's own journal whose status changed beyond a feed position."""
     page = feed.statuses(session(), principal(), query["journal"], query["after"], query["limit"])
-    return _ndjson([b"".join(line + b"\n" for line in page)])
+    return ndjson([b"".join(line + b"\n" for line in page)])

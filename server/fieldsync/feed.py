@@ -28,7 +28,7 @@ DEFAULT_LINES = 500
 """Acts in one answer about statuses, unless asked for another number."""
 MAX_LINES = 2_000
 """Most records in one page."""
-STREAM_LINES = 1_000
+STREAM_LINES = 2_000
 """Records that a stream reads in one transaction; each one is short, however slow the reader is."""
 LINES_PER_MARK = 100
 """Lines of a stream between two cursors: what a cut costs at most."""
@@ -52,12 +52,17 @@ class Place:
     expired: bool = False
     """Leaves that the reader should have been told of may have been forgotten: it must compare digests afterwards."""
 
-    def cursor(self, rt: Runtime, position: int, *, whole: bool) -> str:
+    def cursor(self, key: bytes, position: int, *, whole: bool) -> str:
         """Seal the place at `position`; `whole`: everything that there was at that time has been delivered."""
         held = None if whole or self.held is None else self.held
         known = [_members(self.scope)] if held is None else [_members(self.scope), _members(held.scope), held.upto]
         scope = encode([self.owner, *known]).decode()
-        return encode_cursor(load_secret(rt.settings, "cursor"), Cursor(FEED, self.epoch, position, scope))
+        return encode_cursor(key, Cursor(FEED, self.epoch, position, scope))
+
+
+def cursor_key(rt: Runtime) -> bytes:
+    """Return the key that cursors are sealed with."""
+    return load_secret(rt.settings, "cursor")
 
 
 def scope_of(caller: Principal) -> FeedScope:
@@ -76,7 +81,7 @@ def open_place(session: Session, rt: Runtime, caller: Principal, cursor: str) ->
     if not cursor:
         return start
     try:
-        opened = decode_cursor(load_secret(rt.settings, "cursor"), cursor)
+        opened = decode_cursor(cursor_key(rt), cursor)
         if opened.kind != FEED:
             raise ForeignCursorError
         if opened.epoch != state.epoch or opened.position > state.position:
@@ -122,7 +127,7 @@ def pull(session: Session, rt: Runtime, caller: Principal, cursor: str, limit: i
     place = open_place(session, rt, caller, cursor)
     page = read_page(session, place.scope, place.position, limit, place.held)
     head = {"epoch": place.epoch, "position": page.upto, "more": page.more, "reconcile": place.expired}
-    head["cursor"] = place.cursor(rt, page.upto, whole=not page.more)
+    head["cursor"] = place.cursor(cursor_key(rt), page.upto, whole=not page.more)
     return [encode(head), *(line for _, line in page.items)]
 
 
@@ -133,7 +138,7 @@ def stream(rt: Runtime, caller: Principal, place: Place) -> Iterator[bytes]:
     have changed, the stream breaks off without its last line, and the device asks again from the last cursor it got.
     """
     yield encode({"epoch": place.epoch, "position": place.position, "reconcile": place.expired}) + b"\n"
-    sent, position, more = 0, place.position, True
+    key, sent, position, more = cursor_key(rt), 0, place.position, True
     while more and sent < MAX_STREAM_LINES:
         with rt.db.read() as session:
             try:
@@ -144,24 +149,24 @@ def stream(rt: Runtime, caller: Principal, place: Place) -> Iterator[bytes]:
                 return
             page = read_page(session, place.scope, position, STREAM_LINES, place.held)
         if page.items:
-            yield _with_marks(rt, place, page)
+            yield _with_marks(key, place, page)
         sent, position, more = sent + len(page.items), page.upto, page.more
-    yield _mark(rt, place, position, more=more)
+    yield _mark(key, place, position, more=more)
 
 
-def _with_marks(rt: Runtime, place: Place, page: Page) -> bytes:
+def _with_marks(key: bytes, place: Place, page: Page) -> bytes:
     """Join a page's lines, with cursors between records; none may stand before a record of an earlier position."""
     lines = [line for _, line in page.items]
     pieces = lines[: page.notes]
     for start in range(page.notes, len(lines), LINES_PER_MARK):
         if start > page.notes:
-            pieces.append(_mark(rt, place, page.items[start - 1][0], more=True)[:-1])
+            pieces.append(_mark(key, place, page.items[start - 1][0], more=True)[:-1])
         pieces += lines[start : start + LINES_PER_MARK]
     return b"\n".join(pieces) + b"\n"
 
 
-def _mark(rt: Runtime, place: Place, position: int, *, more: bool) -> bytes:
-    cursor = place.cursor(rt, position, whole=not more)
+def _mark(key: bytes, place: Place, position: int, *, more: bool) -> bytes:
+    cursor = place.cursor(key, position, whole=not more)
     return encode({"cursor": cursor, "position": position, "more": more}) + b"\n"
 
 

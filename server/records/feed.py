@@ -7,9 +7,10 @@ scopes in view: entering rows and leaving ids stand at the positions of their re
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, not_, or_, select
 from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
@@ -19,8 +20,12 @@ from sync.acts import encode
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """A page ends with the line that passes this."""
-ROWS_AT_ONCE = 250
+ROWS_AT_ONCE = 500
 """Rows fetched from the database at a time."""
+QUERIES_KEPT = 256
+"""Statements kept ready, one for each scope that was served lately: making one costs as much as 300 rows."""
+
+_NEWEST = select(ServerState.position).where(ServerState.id == 1)
 
 Item = tuple[int, bytes]
 """(position, line) of a record, or of an id that left."""
@@ -98,8 +103,8 @@ def read_page(session: Session, scope: FeedScope, after: int, limit: int, held: 
         held: what the reader holds from another scope; keep passing it until a page without `more`, since a record
             may have moved on in the feed before it lost its reader.
     """
-    newest = session.execute(select(ServerState.position).where(ServerState.id == 1)).scalar_one()
-    gone = left_rows(session, [scope, *([held.scope] if held else [])], visible(scope), after, limit)
+    newest = session.execute(_NEWEST).scalar_one()
+    gone = left_rows(session, scope, after, limit, held)
     last = gone[-1][0] if len(gone) == limit else newest
     items = [(position, left_line(kind, record_id, position)) for position, kind, record_id in gone]
     rows, whole = _rows(session, scope, after, last, limit, held)
@@ -112,6 +117,25 @@ def _rows(
     session: Session, scope: FeedScope, after: int, last: int, limit: int, held: Held | None
 ) -> tuple[list[Item], bool]:
     """Read lines up to a number and size; also tells whether that was all of them."""
+    rows: list[Item] = []
+    size_bytes = 0
+    values = {"after": after, "last": last, "most": limit}
+    # On the connection: rows go past the ORM, which would cost as much as reading them.
+    with session.connection().execute(_lines_query(scope, held), values) as found:
+        for some in found.partitions():
+            if held is None:
+                rows += some
+            else:
+                rows += [(at, left_line(kind, key, at) if line is None else line) for at, line, kind, key in some]
+            size_bytes += sum([len(line) for _, line in rows[-len(some) :]])
+            if size_bytes >= MAX_PAGE_BYTES:
+                return rows, False
+    return rows, len(rows) < limit
+
+
+@lru_cache(maxsize=QUERIES_KEPT)
+def _lines_query(scope: FeedScope, held: Held | None) -> Select[Any]:
+    """The statement behind a page of lines; a line that is null stands for a record that left."""
     columns: list[Any] = [SyncedRecord.position, SyncedRecord.line]
     wanted = visible(scope)
     if held is not None:
@@ -119,38 +143,32 @@ def _rows(
         columns = [SyncedRecord.position, case((now, SyncedRecord.line)), SyncedRecord.kind, SyncedRecord.id]
         known = and_(SyncedRecord.position <= held.upto, was)
         wanted = or_(and_(now, not_(known)), and_(was, not_(now)))
-    query = (
-        select(*columns)
-        .where(SyncedRecord.position > after, SyncedRecord.position <= last, wanted)
-        .order_by(SyncedRecord.position)
-        .limit(limit)
-    )
-    rows: list[Item] = []
-    size_bytes = 0
-    with session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as found:
-        for some in found.partitions():
-            for position, line, *key in some:
-                rows.append((position, line if line is not None else left_line(key[0], key[1], position)))
-            size_bytes += sum(len(line) for _, line in rows[-len(some) :])
-            if size_bytes >= MAX_PAGE_BYTES:
-                return rows, False
-    return rows, len(rows) < limit
+    reached = and_(SyncedRecord.position > bindparam("after"), SyncedRecord.position <= bindparam("last"))
+    query = select(*columns).where(reached, wanted).order_by(SyncedRecord.position)
+    return query.limit(bindparam("most")).execution_options(yield_per=ROWS_AT_ONCE)
 
 
 def left_rows(
-    session: Session, scopes: Iterable[FeedScope], sees: ColumnElement[bool], after: int, limit: int | None = None
+    session: Session, scope: FeedScope, after: int, limit: int, held: Held | None = None
 ) -> list[tuple[int, str, str]]:
-    """Return (position, kind, id) of what left any of `scopes` beyond `after`, unless `sees` holds for it again."""
-    told = or_(*(and_(_placed(RecordLeave, scope), RecordLeave.officer.in_(("", *scope.officers))) for scope in scopes))
-    back = exists().where(SyncedRecord.kind == RecordLeave.kind, SyncedRecord.id == RecordLeave.id, sees)
-    query = (
-        select(RecordLeave.position, RecordLeave.kind, RecordLeave.id)
-        .where(RecordLeave.position > after, told, not_(back))
-        .order_by(RecordLeave.position)
-        .distinct()
-        .limit(limit)
-    )
-    return [(position, kind, record_id) for position, kind, record_id in session.execute(query)]
+    """Return (position, kind, id) of what left a scope (or one held) beyond `after` and is not back in it."""
+    found = session.connection().execute(_leaves_query(scope, held), {"after": after, "most": limit})
+    return [(position, kind, record_id) for position, kind, record_id in found]
+
+
+@lru_cache(maxsize=QUERIES_KEPT)
+def _leaves_query(scope: FeedScope, held: Held | None) -> Select[int, str, str]:
+    scopes = [scope] if held is None else [scope, held.scope]
+    told = or_(*(leave_of(one) for one in scopes))
+    back = exists().where(SyncedRecord.kind == RecordLeave.kind, SyncedRecord.id == RecordLeave.id, visible(scope))
+    columns = (RecordLeave.position, RecordLeave.kind, RecordLeave.id)
+    query = select(*columns).where(RecordLeave.position > bindparam("after"), told, not_(back))
+    return query.order_by(RecordLeave.position).distinct().limit(bindparam("most"))
+
+
+def leave_of(scope: FeedScope) -> ColumnElement[bool]:
+    """Return the condition under which a scope is told of a leave."""
+    return and_(_placed(RecordLeave, scope), RecordLeave.officer.in_(("", *scope.officers)))
 
 
 def read_lines(session: Session, scope: FeedScope, keys: Iterable[Key]) -> list[Item]:
@@ -158,7 +176,7 @@ def read_lines(session: Session, scope: FeedScope, keys: Iterable[Key]) -> list[
     by_kind: dict[str, set[str]] = {}
     for kind, record_id in keys:
         by_kind.setdefault(kind, set()).add(record_id)
-    newest = session.execute(select(ServerState.position).where(ServerState.id == 1)).scalar_one()
+    newest = session.execute(_NEWEST).scalar_one()
     items: list[Item] = []
     for kind, ids in by_kind.items():
         ordered = sorted(ids)

@@ -4,8 +4,8 @@ import random
 import threading
 import time
 
-from server.records.lines import Placement
 from server.records.feed import FeedScope, read_page
+from server.records.lines import Placement
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
 

@@ -1,0 +1,171 @@
+"""The server's side of comparing digests: for each part of a scope a small index of what was served, kept by the feed.
+
+A scope has two parts: what is assigned to nobody, which all officers of a region and department share, and what is
+assigned to the device's own officers. The index of a part is a SQLite file beside the database, not in it: it follows
+the feed when somebody asks, in proportion to what changed since, and writing records costs nothing more for it.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, not_, select
+from sqlalchemy.orm import Session
+
+from server.db.engine import sqlite_module
+from server.fieldsync.cache import locked, name_of, tidy
+from server.records.feed import FeedScope, assigned_part, leave_of, shared_part
+from server.records.models import RecordLeave, ServerState, SyncedRecord
+from server.runtime import Runtime
+from sync.digest import LEAF_DIGITS, STATE_BYTES, LeafChanges, Pair, SetDigest, range_key, split_leaves, split_range
+
+MAX_INDEX_FILES = 1_000
+MAX_INDEX_BYTES = 4 * 1024**3
+ROWS_AT_ONCE = 1_000
+BUSY_TIMEOUT_S = 30
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS place (only INTEGER PRIMARY KEY CHECK (only = 1), position INTEGER);
+CREATE TABLE IF NOT EXISTS leaves (leaf TEXT PRIMARY KEY, count INTEGER, state BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pairs (id TEXT PRIMARY KEY, leaf TEXT, hash BLOB) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS pairs_of_leaf ON pairs (leaf);
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a scope: where its index lies, and the condition for what is in it."""
+
+    path: Path
+    scope: FeedScope
+    sees: ColumnElement[bool]
+
+
+@dataclass
+class Tree:
+    """Digests of all that a scope sees at one position, range by range."""
+
+    session: Session
+    """The snapshot that the digests are of."""
+    position: int
+    leaves: dict[str, SetDigest] = field(default_factory=dict)
+    """Digests of the smallest ranges that have one."""
+    indexes: list[Any] = field(default_factory=list)
+    """Connections to the indexes."""
+
+    def split(self, prefix: str) -> Mapping[str, SetDigest]:
+        """Return the digests of the ranges just below one, those without pairs left out."""
+        if len(prefix) < LEAF_DIGITS:
+            return split_leaves(self.leaves, prefix)
+        return split_range(self.pairs(prefix), prefix)
+
+    def pairs(self, prefix: str) -> list[Pair]:
+        """Return the pairs of a range, in order of id."""
+        first = prefix[:LEAF_DIGITS]
+        found: list[Pair] = []
+        for index in self.indexes:
+            rows = index.execute("SELECT id, hash FROM pairs WHERE leaf >= ? AND leaf < ?", (first, first + "g"))
+            found += [(name, content) for name, content in rows if range_key(name).startswith(prefix)]
+        return sorted(found)
+
+
+@contextmanager
+def digest_tree(rt: Runtime, scope: FeedScope) -> Iterator[Tree]:
+    """Bring the indexes of a scope's parts up to now and open them together with the snapshot they stand for.
+
+    The files are locked before the snapshot is taken, so that no index is ever ahead of it.
+    """
+    with rt.db.read() as session:
+        epoch = session.execute(select(ServerState.epoch).where(ServerState.id == 1)).scalar_one()
+    parts = _parts(rt, scope, epoch)
+    with ExitStack() as stack:
+        for path in sorted(part.path for part in parts):
+            stack.enter_context(locked(path))
+        session = stack.enter_context(rt.db.read())
+        state = session.execute(select(ServerState).where(ServerState.id == 1)).scalar_one()
+        tree = Tree(session, state.position)
+        for part in parts:
+            index = stack.enter_context(_opened(part.path))
+            _follow(session, index, part, state)
+            tree.indexes.append(index)
+            for leaf, count, content in index.execute("SELECT leaf, count, state FROM leaves"):
+                digest = SetDigest(count, int.from_bytes(content, "big"))
+                tree.leaves[leaf] = tree.leaves.get(leaf, SetDigest()).combine(digest)
+        yield tree
+    tidy(rt.settings.home / "digests", "*.db", MAX_INDEX_FILES, MAX_INDEX_BYTES)
+
+
+def _parts(rt: Runtime, scope: FeedScope, epoch: str) -> list[Part]:
+    folder, shared = rt.settings.home / "digests", scope.shared()
+    both = [Part(folder / f"{name_of(shared, epoch)}.db", shared, shared_part(shared))]
+    if scope.officers:
+        both.append(Part(folder / f"{name_of(scope, epoch)}.db", scope, assigned_part(scope)))
+    return both
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open an index. It may be lost at any time but must not lie: WAL keeps it whole over a power cut."""
+    index = sqlite_module().connect(str(path), timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        index.execute("PRAGMA journal_mode=WAL")
+        index.execute("PRAGMA synchronous=NORMAL")
+        index.executescript(SCHEMA)
+        yield index
+    finally:
+        index.close()
+
+
+def _follow(session: Session, index: Any, part: Part, state: ServerState) -> None:  # noqa: ANN401 - of either driver
+    """Take everything that entered, changed in or left a part since the index's position into the index."""
+    found = index.execute("SELECT position FROM place").fetchone()
+    position = found[0] if found else 0
+    if position == state.position:
+        part.path.touch()
+        return
+    index.execute("BEGIN")
+    if position > state.position or position < state.leaves_expired_to:
+        position = 0
+        index.execute("DELETE FROM pairs")
+        index.execute("DELETE FROM leaves")
+    changes = LeafChanges()
+    if position:
+        for name in _left(session, part, position):
+            _replace(index, changes, name, None)
+    columns = (SyncedRecord.kind, SyncedRecord.id, SyncedRecord.line)
+    query = select(*columns).where(SyncedRecord.position > position, part.sees)
+    with session.connection().execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as rows:
+        for kind, record_id, line in rows:
+            _replace(index, changes, f"{kind}/{record_id}", hashlib.sha256(line).digest())
+    _write_leaves(index, changes)
+    index.execute("INSERT OR REPLACE INTO place VALUES (1, ?)", (state.position,))
+    index.execute("COMMIT")
+
+
+def _left(session: Session, part: Part, after: int) -> Iterator[str]:
+    back = exists().where(SyncedRecord.kind == RecordLeave.kind, SyncedRecord.id == RecordLeave.id, part.sees)
+    query = select(RecordLeave.kind, RecordLeave.id).where(RecordLeave.position > after, leave_of(part.scope))
+    for kind, record_id in session.execute(query.where(not_(back)).distinct()):
+        yield f"{kind}/{record_id}"
+
+
+def _replace(index: Any, changes: LeafChanges, name: str, content: bytes | None) -> None:  # noqa: ANN401 - of either driver
+    before = index.execute("SELECT hash FROM pairs WHERE id = ?", (name,)).fetchone()
+    if content is None:
+        if before:
+            changes.replace(name, before[0], None)
+            index.execute("DELETE FROM pairs WHERE id = ?", (name,))
+        return
+    leaf = changes.replace(name, before[0] if before else None, content)
+    index.execute("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?)", (name, leaf, content))
+
+
+def _write_leaves(index: Any, changes: LeafChanges) -> None:  # noqa: ANN401 - of either driver
+    for leaf, change in changes.by_leaf.items():
+        row = index.execute("SELECT count, state FROM leaves WHERE leaf = ?", (leaf,)).fetchone()
+        kept = SetDigest(row[0], int.from_bytes(row[1], "big")) if row else SetDigest()
+        digest = kept.combine(change)
+        content = digest.state.to_bytes(STATE_BYTES, "big")
+        index.execute("INSERT OR REPLACE INTO leaves VALUES (?, ?, ?)", (leaf, digest.count, content))

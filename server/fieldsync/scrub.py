@@ -1,0 +1,88 @@
+"""Records against their acts: what a record's stored line must say, and putting right one that says otherwise.
+
+The acts are the truth. A line that is not what they amount to was damaged in the database, and it is repaired from them
+alone, never from what a device says it has.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from server.audit.service import SYSTEM, record_event
+from server.db.engine import IN_LIST_LIMIT
+from server.fieldsync.conflicts import field_values
+from server.records.batch import SETTLED, Key, RecordBatch, seen_of
+from server.records.lines import Placement, encode_line, policies_of
+from server.records.models import Act, SyncedRecord
+from server.runtime import Runtime
+from server.web.body import parse_json
+from sync.acts import DELETE
+from sync.dots import Dot
+from sync.policies import conflicts, state_of
+from sync.registers import Change, RecordState, join
+
+
+def damaged(session: Session, rows: Iterable[SyncedRecord]) -> dict[Key, bytes]:
+    """Return, for those of the given records whose line is not what their acts amount to, the line that is."""
+    listed = list(rows)
+    acts = _settled_acts(session, [(row.kind, row.id) for row in listed])
+    found: dict[Key, bytes] = {}
+    for row in listed:
+        state = replay(acts.get((row.kind, row.id), ()), row.kind)
+        place = Placement(row.region, row.department)
+        line = encode_line(row.kind, row.id, row.position, place, state, conflicts(state, policies_of(row.kind)))
+        if line != row.line:
+            found[row.kind, row.id] = line
+    return found
+
+
+def damaged_among(session: Session, keys: Sequence[Key]) -> dict[Key, bytes]:
+    """As :func:`damaged`, for records by kind and id."""
+    found: dict[Key, bytes] = {}
+    for start in range(0, len(keys), IN_LIST_LIMIT):
+        wanted = tuple_(SyncedRecord.kind, SyncedRecord.id).in_(keys[start : start + IN_LIST_LIMIT])
+        found |= damaged(session, session.execute(select(SyncedRecord).where(wanted)).scalars())
+    return found
+
+
+def repair(session: Session, rt: Runtime, keys: Sequence[Key]) -> list[Key]:
+    """Write the lines of damaged records anew from their acts, at a new position, so that every handheld gets them.
+
+    Returns the records that were really damaged; each repair is audited.
+    """
+    wrong = damaged_among(session, keys)
+    if not wrong:
+        return []
+    for (kind, record_id), line in sorted(wrong.items()):
+        row = session.get_one(SyncedRecord, (kind, record_id), with_for_update=True)
+        row.line = line
+        record_event(session, rt, SYSTEM, "record.repair", kind, record_id, {"position": row.position})
+    session.flush()
+    batch = RecordBatch(session, rt)
+    batch.load(wrong)
+    for key in wrong:
+        batch.records[key].changed = True
+    batch.take_positions()
+    batch.flush()
+    return sorted(wrong)
+
+
+def replay(acts: Iterable[Act], kind: str) -> RecordState:
+    """Return the state that a record's acts amount to, in whatever order they come."""
+    state = RecordState()
+    for act in acts:
+        delete = parse_json(act.header)["op"] == DELETE
+        change = Change(Dot(act.journal, act.seq), seen_of(act.header), act.at_ms, field_values(act), delete)
+        state = join(state, state_of(change, policies_of(kind)))
+    return state.pruned()
+
+
+def _settled_acts(session: Session, keys: Sequence[Key]) -> Mapping[Key, list[Act]]:
+    found: dict[Key, list[Act]] = {}
+    for start in range(0, len(keys), IN_LIST_LIMIT):
+        ids = [record_id for _, record_id in keys[start : start + IN_LIST_LIMIT]]
+        query = select(Act).where(Act.record.in_(ids), Act.status.in_(SETTLED))
+        for act in session.execute(query).scalars():
+            found.setdefault((act.kind, act.record), []).append(act)
+    return found

@@ -21,9 +21,7 @@ from server.runtime import Runtime
 from server.tables import METADATA
 from server.web.auth import issue_token
 
-pytest_plugins = (
-    ["tests.plugins.postgres"] if Path(__file__).with_name("plugins").joinpath("postgres.py").exists() else []
-)
+pytest_plugins = ["tests.plugins.postgres", "tests.plugins.seaweedfs"]
 
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 

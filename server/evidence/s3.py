@@ -41,6 +41,7 @@ class S3Store:
 
     def put(self, source: Path, sha256: str) -> bool:
         """See `BlobStore.put`."""
+        self._key(sha256)
         with source.open("rb") as body:
             request = {
                 "Body": body,
@@ -92,10 +93,9 @@ class S3Store:
         Raises:
             FileExistsError, FileNotFoundError, OSError; ValueError: not 64 lower-case hex digits.
         """
-        if not NAME.fullmatch(sha256):
-            raise ValueError("a blob is named by 64 lower-case hex digits")
+        key = self._key(sha256)
         try:
-            return call(Bucket=self._bucket, Key=f"{self._prefix}{sha256[:2]}/{sha256}", **request)
+            return call(Bucket=self._bucket, Key=key, **request)
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in EXISTS:
@@ -105,6 +105,11 @@ class S3Store:
             raise OSError(f"S3 refused: {error}") from error
         except BotoCoreError as error:
             raise OSError(f"S3 does not answer: {error}") from error
+
+    def _key(self, sha256: str) -> str:
+        if not NAME.fullmatch(sha256):
+            raise ValueError("a blob is named by 64 lower-case hex digits")
+        return f"{self._prefix}{sha256[:2]}/{sha256}"
 
 
 @cache

@@ -1,130 +1,25 @@
 """Uploads against the real HTTP server: connections cut in the middle, and the server killed in the middle."""
 
 import base64
-import contextlib
 import hashlib
-import os
 import random
-import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Callable
 from select import select
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
-from server.config import load_settings
-from server.devices.models import Device
 from server.evidence.models import Blob, CustodyEntry, Evidence, Upload
 from server.evidence.service import declare
 from server.evidence.settlement import reconcile_step
 from server.evidence.stores import open_store
 from server.evidence.upload import CHECKPOINT_BYTES
-from server.officers.models import Officer
-from server.records.service import start_epoch
-from server.runtime import Runtime, build_runtime
-from server.tables import METADATA
-from server.web.auth import issue_token
+from server.runtime import Runtime
+from tests.integration.evidence.live_server import REQUEST_S, LiveServer
 from tests.integration.evidence.sending import OFFSET_TYPE, UPLOADS, fields_of, metadata
-
-PROGRAM = (
-    "from server.config import load_settings; from server.serving import Server; import sys;"
-    "sys.argv = ['server']; Server(load_settings(), 'fd://{fd}', 1).run()"
-)
-REQUEST_S = 60
-
-
-@dataclass
-class LiveServer:
-    """The real server on a socket of ours: connections wait in its queue while the server is away."""
-
-    home: Path
-    listener: socket.socket = field(default_factory=socket.socket)
-    process: subprocess.Popen[bytes] | None = None
-
-    def __post_init__(self) -> None:
-        """Listen on a free port of the loopback."""
-        self.listener.bind(("127.0.0.1", 0))
-        self.listener.listen(128)
-
-    @property
-    def port(self) -> int:
-        """The port."""
-        port: int = self.listener.getsockname()[1]
-        return port
-
-    def start(self) -> None:
-        """Start the server; requests queue until it is up."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(fd=self.listener.fileno())],
-            env=os.environ | {"FIELDPROOF_HOME": str(self.home)},
-            pass_fds=[self.listener.fileno()],
-            start_new_session=True,
-        )
-
-    def kill(self) -> None:
-        """Kill the server and its workers with SIGKILL, as a crash does."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
-@pytest.fixture
-def home_rt(tmp_path: Path) -> Iterator[Runtime]:
-    """A runtime with the real clock, over the same home as the server."""
-    runtime = build_runtime(load_settings({"FIELDPROOF_HOME": str(tmp_path)}))
-    METADATA.create_all(runtime.db.engine)
-    until = runtime.now() + timedelta(days=365)
-    with runtime.db.write() as session:
-        start_epoch(session, runtime)
-        session.add(
-            Officer(
-                id="o1", name="张样例", certificate_number="C1", certificate_valid_until=until, region="420106",
-                department="330",
-            )
-        )  # fmt: skip
-        session.flush()
-        session.add(
-            Device(
-                id="d1", name="d1", public_key=b"d1", officer="o1", region="420106", department="330", status="active",
-                enrolled_at=runtime.now(), pending_acts=0,
-            )
-        )  # fmt: skip
-    yield runtime
-    runtime.db.dispose()
-
-
-@pytest.fixture
-def live(tmp_path: Path, home_rt: Runtime) -> Iterator[LiveServer]:
-    """The running server."""
-    server = LiveServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-    server.listener.close()
-
-
-@pytest.fixture
-def http(live: LiveServer, home_rt: Runtime) -> Iterator[httpx.Client]:
-    """A client of the running server, as device d1."""
-    headers = {
-        "Authorization": f"Bearer {issue_token(home_rt, 'device', 'd1', 3600).text}",
-        "Tus-Resumable": "1.0.0",
-    }
-    limits = httpx.Limits(max_keepalive_connections=0)  # a kept connection would belong to a server killed since
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{live.port}", headers=headers, timeout=REQUEST_S, limits=limits
-    ) as client:
-        yield client
 
 
 def create(http: httpx.Client, evidence: str, length: int) -> str:

@@ -1,5 +1,6 @@
 """The command `fieldproof ingest`: from the broker to the database until told to stop, then a clean drain."""
 
+import gc
 import logging
 import signal
 import sys
@@ -21,6 +22,8 @@ WAIT_S = 0.5
 TEND_S = 2.0
 """How often an idle ingester looks for chores."""
 PROGRESS_S = 5.0
+COLLECT_AFTER = (100_000, 20, 50)
+"""Thresholds of the garbage collector's three generations."""
 
 
 class Ingester:
@@ -41,6 +44,9 @@ class Ingester:
 
     def run(self) -> int:
         """Run until stopped; return the exit status (1: stopped while the database was away)."""
+        # what is there now stays; a batch's objects die with it, so looking for circles among them often is a waste
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
         self._subscriber.start()
         click.echo(f"ingest: connecting to {self._place}")
         tended_at = reported_at = time.monotonic()

@@ -34,8 +34,8 @@ SEQ_LIMIT = 2**53 - 1
 TEXT_LIMIT_CHARS = 64
 """Longest factor, unit, flag or time text; also what a dead letter keeps of them in its columns."""
 
-HOUR = "hour"
-"""The kind of an hourly mean, the only kind carried so far."""
+HOUR, MINUTE, REALTIME, DAY = "hour", "minute", "realtime", "day"
+"""Kinds of readings: what a value stands for. An hourly mean is what is meant where nothing else is said."""
 
 SENSOR_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 """A sensor id is one topic level without wildcards, dots or spaces: brokers give those a meaning."""
@@ -66,6 +66,10 @@ class Factor:
 FACTORS: Mapping[str, Factor] = {
     code: Factor(code, row["unit"], float(row["low"]), float(row["high"])) for code, row in CODES["factors"].items()
 }
+FACTOR_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["factors"].items()}
+FLAG_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["flags"].items()}
+KIND_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["kinds"].items()}
+REASON_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["invalid_reasons"].items()}
 COUNTING_FLAGS = frozenset(code for code, row in CODES["flags"].items() if row["counts"])
 """Flags whose data may count as valid."""
 FLAGS = frozenset(CODES["flags"])

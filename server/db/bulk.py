@@ -13,8 +13,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from server.db.base import micros
+
 TIMES_LIMIT = 50_000
-"""Most instants whose text is remembered."""
+"""Most instants whose number is remembered."""
 
 
 def is_sqlite(session: Session) -> bool:
@@ -23,19 +25,19 @@ def is_sqlite(session: Session) -> bool:
 
 
 def instant_text(at: datetime) -> str:
-    """Return an aware UTC instant as SQLite columns hold it; texts sort as the instants do."""
+    """Return an aware UTC instant as SQLite's `UtcDateTime` columns hold it."""
     return at.isoformat(" ", "microseconds")[:26]
 
 
-class InstantTexts(dict[datetime, str]):
-    """Remembers the texts of instants: readings of many sensors share their times."""
+class Micros(dict[datetime, int]):
+    """Remembers the microseconds of instants: readings of many sensors share their times."""
 
-    def __missing__(self, at: datetime) -> str:
-        """Make and remember a text."""
+    def __missing__(self, at: datetime) -> int:
+        """Work out and remember a number."""
         if len(self) >= TIMES_LIMIT:
             self.clear()
-        text = self[at] = instant_text(at)
-        return text
+        number = self[at] = micros(at)
+        return number
 
 
 def time_binder(session: Session) -> Callable[[datetime], Any]:

@@ -66,7 +66,8 @@ class _Course:
 
     rule: Rule
     quiet: bool
-    low: Mean | None = None
+    threshold: float
+    low: tuple[datetime, float] | None = None
 
 
 @dataclass
@@ -115,8 +116,8 @@ class Evaluation:
             if found is None:
                 found = courses[factor] = self._courses(sensor, factor)
             for course in found:
-                if course.quiet and value <= course.rule.threshold:
-                    course.low = Mean(at, value)
+                if course.quiet and value <= course.threshold:
+                    course.low = (at, value)
                     continue
                 self._rest(course, sensor)
                 if course.rule.in_force(at):
@@ -128,7 +129,7 @@ class Evaluation:
 
     def _courses(self, sensor: SensorEntry, factor: str) -> list[_Course]:
         rules = self.registry.rules_for(sensor, factor)
-        return [_Course(rule, self._is_quiet(rule, sensor)) for rule in rules]
+        return [_Course(rule, self._is_quiet(rule, sensor), rule.threshold) for rule in rules]
 
     def _is_quiet(self, rule: Rule, sensor: SensorEntry) -> bool:
         return rule.always and self._state((rule.id, sensor.id)).episode is None
@@ -137,7 +138,7 @@ class Evaluation:
         """Write down the newest mean of a quiet course, as :func:`advance` would have left it."""
         if course.low is not None:
             key = (course.rule.id, sensor.id)
-            self.states[key] = State(course.low.at, (course.low,))
+            self.states[key] = State(course.low[0], (Mean(*course.low),))
             self.dirty.add(key)
             course.low = None
 

@@ -62,11 +62,10 @@ def take_in(
     intake, steps, settled = _take_rest(session, rt, batch.rest, sensors)
     expired, given_up = release_expired(session, rt.now())
     intake.changes = _evaluate(session, registry, sensors, batch, [*steps, *expired], settled)
-    valid, readings = batch.valid, batch.readings
     intake.counts.update(
         messages=len(messages),
-        valid=valid,
-        invalid=readings - valid,
+        valid=batch.valid,
+        invalid=batch.invalid,
         skipped_messages=given_up,
         episodes=sum(change.opened for change in intake.changes),
     )

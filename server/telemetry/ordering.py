@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import HOUR
-from server.db.bulk import instant_text
+from server.db.base import micros
 from server.telemetry.models import HeldMessage, SensorProgress
 from server.telemetry.settling import Key, Row
 
@@ -66,9 +66,9 @@ def note_newest(progress: SensorProgress, row: Row) -> None:
     """Remember the newest data time of a channel, so that `ordinary` knows what may be stored already."""
     newest = json.loads(progress.newest)
     channel = row.factor if row.kind == HOUR else f"{row.factor} {row.kind}"
-    text = instant_text(row.at)
-    if text > newest.get(channel, ""):
-        progress.newest = json.dumps(newest | {channel: text}, separators=(",", ":"))
+    at = micros(row.at)
+    if channel not in newest or at > newest[channel]:
+        progress.newest = json.dumps(newest | {channel: at}, separators=(",", ":"))
 
 
 def release(session: Session, line: Line, now: datetime) -> list[Step]:

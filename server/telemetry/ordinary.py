@@ -15,27 +15,28 @@ import msgspec
 from sqlalchemy import Table, select
 from sqlalchemy.orm import Session
 
-from schemas.telemetry import HOUR, Message
-from server.db.bulk import Bulk, InstantTexts, is_sqlite
+from schemas.telemetry import FACTOR_NUMBERS, FLAG_NUMBERS, HOUR, KIND_NUMBERS, REASON_NUMBERS, Message
+from server.db.bulk import Bulk, Micros, time_binder
 from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.models import SensorProgress, StoredReading
 from server.telemetry.registry import SensorEntry
 from server.telemetry.validation import UNBELIEVABLE_TIMES, invalid_reason
 
+EARLIEST = -(2**63)
 Tuple = tuple[Any, ...]
 ValidMean = tuple[datetime, str, float]
 """(data time, factor, value)."""
 
-_READINGS = Bulk(
-    cast(Table, StoredReading.__table__),
-    ("at", "sensor_id", "factor", "kind", "value", "unit", "flag", "valid", "reason", "seq", "received_at"),
-)
+_PLAIN = ("at", "sensor_id", "factor", "kind", "value", "flag", "valid", "seq", "received_at")
+_READINGS = Bulk(cast(Table, StoredReading.__table__), _PLAIN)
+"""Without the columns that are null in valid readings: the driver takes long over each null."""
+_INVALID = Bulk(cast(Table, StoredReading.__table__), (*_PLAIN, "reason"))
 _PROGRESS = Bulk(
     cast(Table, SensorProgress.__table__),
     ("sensor_id", "complete_seq", "held", "skipped", "last_seen_at", "newest"),
 )
-_TEXTS = InstantTexts()
-_newest = msgspec.json.Decoder(dict[str, str])
+_MICROS = Micros()
+_newest = msgspec.json.Decoder(dict[str, int])
 _encode = msgspec.json.encode
 
 
@@ -46,10 +47,13 @@ class Line:
     sensor: SensorEntry
     complete_seq: int
     skipped: int
-    newest: dict[str, str]
-    """Channel → newest data time stored, as `instant_text`."""
+    newest: dict[str, int]
+    """Channel → newest data time stored, in microseconds."""
     messages: list[Message] = field(default_factory=list)
     rows: list[Tuple] = field(default_factory=list)
+    """Valid readings, in the order of `_PLAIN`."""
+    invalid: list[Tuple] = field(default_factory=list)
+    """The same, each with its reason."""
     means: list[ValidMean] = field(default_factory=list)
 
 
@@ -63,18 +67,17 @@ class Sorted:
     @property
     def valid(self) -> int:
         """How many readings of the ordinary course are valid."""
-        return sum(row[7] for line in self.lines for row in line.rows)
+        return sum(len(line.rows) for line in self.lines)
 
     @property
-    def readings(self) -> int:
-        """How many readings there are in the ordinary course."""
-        return sum(len(line.rows) for line in self.lines)
+    def invalid(self) -> int:
+        """How many are not."""
+        return sum(len(line.invalid) for line in self.lines)
 
 
 def sort(session: Session, sensors: Mapping[str, SensorEntry], messages: Sequence[Message]) -> Sorted:
     """Split a batch. Locks the progress of the sensors it takes up (in order of id, so that lockers never cross)."""
     lines = _load(session, sensors)
-    instants = _TEXTS if is_sqlite(session) else None
     result = Sorted()
     odd: set[str] = set()
     for message in messages:
@@ -86,7 +89,7 @@ def sort(session: Session, sensors: Mapping[str, SensorEntry], messages: Sequenc
             line.messages.append(message)
         else:
             line.messages.append(message)
-            if not _continue(line, message, instants):
+            if not _continue(line, message):
                 odd.add(sensor_id)
     for sensor_id, line in lines.items():
         if sensor_id in odd:
@@ -96,7 +99,7 @@ def sort(session: Session, sensors: Mapping[str, SensorEntry], messages: Sequenc
     return result
 
 
-def _continue(line: Line, message: Message, instants: InstantTexts | None) -> bool:
+def _continue(line: Line, message: Message) -> bool:
     """Add a message to its line; False, with the line spoilt, if it is not ordinary."""
     seq = message.seq
     if seq != line.complete_seq + 1 or message.refusals:
@@ -104,25 +107,27 @@ def _continue(line: Line, message: Message, instants: InstantTexts | None) -> bo
     line.complete_seq = seq
     sensor_id, channels, newest, rows = line.sensor.id, line.sensor.channels, line.newest, line.rows
     received_at = message.received_at
-    received = received_at if instants is None else instants[received_at]
+    received = _MICROS[received_at]
     for reading in message.readings:
-        at, factor, value, unit, flag, kind = reading.at, reading.factor, reading.value, reading.unit, reading.flag, reading.kind  # fmt: skip  # noqa: E501
+        factor, kind, value, flag = reading.factor, reading.kind, reading.value, reading.flag
         believed = channels.get(factor)
         if believed is None:
             return False
         channel = factor if kind == HOUR else f"{factor} {kind}"
-        text = _TEXTS[at]
-        if text <= newest.get(channel, ""):
+        at = _MICROS[reading.at]
+        if at <= newest.get(channel, EARLIEST):
             return False
         reason = invalid_reason(reading, believed, received_at)
         if reason is None:
+            rows.append((at, sensor_id, FACTOR_NUMBERS[factor], KIND_NUMBERS[kind], value, FLAG_NUMBERS[flag], 1, seq, received))  # fmt: skip  # noqa: E501
             if kind == HOUR and value is not None:
-                line.means.append((at, factor, value))
+                line.means.append((reading.at, factor, value))
         elif reason in UNBELIEVABLE_TIMES:
             return False
-        newest[channel] = text
-        time = at if instants is None else text
-        rows.append((time, sensor_id, factor, kind, value, unit, flag, reason is None, reason, seq, received))
+        else:
+            codes = FACTOR_NUMBERS[factor], KIND_NUMBERS[kind], FLAG_NUMBERS[flag], REASON_NUMBERS[reason]
+            line.invalid.append((at, sensor_id, *codes[:2], value, codes[2], 0, seq, received, codes[3]))
+        newest[channel] = at
     return True
 
 
@@ -150,9 +155,9 @@ def store(session: Session, lines: Sequence[Line], now: datetime) -> None:
     rows = [row for line in lines for row in line.rows]
     rows.sort()  # no two have one key, so nothing behind the key is compared
     _READINGS.append(session, rows)
-    seen = _TEXTS[now] if is_sqlite(session) else now
+    _INVALID.append(session, sorted(row for line in lines for row in line.invalid))
+    seen = time_binder(session)(now)
     progress = [
         (line.sensor.id, line.complete_seq, 0, line.skipped, seen, _encode(line.newest).decode()) for line in lines
     ]
     _PROGRESS.replace(session, progress, keys=("sensor_id",))
-

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.orm import Session
 
-from schemas.telemetry import Message, Reading
+from schemas.telemetry import FACTORS, Message, Reading
 from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.letters import CONTRADICTION, Letter, refuse_reading
 from server.telemetry.models import StoredReading
@@ -33,12 +33,17 @@ class Row:
     factor: str
     kind: str
     value: float | None
-    unit: str
     flag: str
     valid: bool
     reason: str | None
     seq: int
     received_at: datetime
+    skew_ms: int | None = None
+
+    @property
+    def unit(self) -> str:
+        """The factor's unit."""
+        return FACTORS[self.factor].unit
 
     @property
     def key(self) -> Key:
@@ -80,7 +85,6 @@ def make_row(sensor: SensorEntry, message: Message, reading: Reading) -> Row:
         factor=reading.factor,
         kind=reading.kind,
         value=reading.value,
-        unit=reading.unit,
         flag=reading.flag,
         valid=reason is None,
         reason=reason,
@@ -165,11 +169,11 @@ def load_rows(session: Session, keys: Iterable[Key]) -> dict[Key, Row]:
     wanted = set(keys)
     times = sorted({key[0] for key in wanted})
     sensors = sorted({key[1] for key in wanted})
-    table = StoredReading.__table__
+    columns = [getattr(StoredReading, name) for name in COLUMNS]
     found: dict[Key, Row] = {}
     for since in range(0, len(times), IN_LIST_LIMIT):
         for first in range(0, len(sensors), IN_LIST_LIMIT):
-            query = select(*table.columns).where(
+            query = select(*columns).where(
                 StoredReading.at.in_(times[since : since + IN_LIST_LIMIT]),
                 StoredReading.sensor_id.in_(sensors[first : first + IN_LIST_LIMIT]),
             )

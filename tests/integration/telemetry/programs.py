@@ -102,7 +102,7 @@ def served_readings(rt: Runtime, sensor: str) -> Iterator[dict[str, Any]]:
     with rt.db.read() as session:
         rows = service.list_readings(session, sensor, limit=100_000)
     for row in rows:
-        yield row.as_dict() | {"time": row.at.isoformat(), "sensor": sensor}
+        yield row.as_dict() | {"time": row.at.isoformat(), "sensor": sensor, "unit": row.unit}
 
 
 def served_letters(rt: Runtime) -> list[dict[str, Any]]:

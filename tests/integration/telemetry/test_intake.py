@@ -51,7 +51,7 @@ def test_each_reading_goes_where_it_belongs(rt: Runtime) -> None:
     with rt.db.read() as session:
         rows = service.list_readings(session, "s1")
         assert [(row.factor, row.value, row.valid, row.reason) for row in rows] == [
-            ("O3", None, False, "missing"), ("SO2", 4.0, True, None),
+            ("SO2", 4.0, True, None), ("O3", None, False, "missing"),
         ]  # fmt: skip
         assert service.count_readings(session) == {"valid": 1, "invalid": 1}
         assert service.count_letters(session) == {"unknown-factor": 1}

@@ -76,7 +76,7 @@ class Network:
         inner = httpx.WSGITransport(self.platform.app)
         try:
             response = inner.handle_request(request)
-            content = response.read()
+            content = b"".join(response.iter_raw())  # as it is on the wire, compressed or not
         except ServerCrash as crash:
             self.note(f"server dies {crash}")
             self.platform.restart()

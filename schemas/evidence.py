@@ -2,11 +2,53 @@
 
 from marshmallow import Schema, fields, validate
 
+MAX_MISSING = 500
+"""Records of one list of missing evidence."""
+
 
 class EvidenceQuery(Schema):
     """Query of the evidence list."""
 
     inspection = fields.String(required=True, validate=validate.Length(1, 64))
+
+
+class MissingQuery(Schema):
+    """Query of the list of missing evidence."""
+
+    device = fields.String(validate=validate.Length(1, 64))
+    officer = fields.String(validate=validate.Length(1, 64))
+    older_than_hours = fields.Integer(validate=validate.Range(1, 100_000))
+    limit = fields.Integer(load_default=MAX_MISSING, validate=validate.Range(1, MAX_MISSING))
+
+
+class MissingDeviceOut(Schema):
+    """How much of one device is missing."""
+
+    device = fields.String()
+    officer = fields.String()
+    missing = fields.Integer()
+    oldest_declared_at = fields.AwareDateTime(format="iso")
+
+
+class MissingEvidenceOut(Schema):
+    """One record whose bytes are not verified."""
+
+    id = fields.String()
+    inspection = fields.String()
+    status = fields.String()
+    device = fields.String()
+    officer = fields.String()
+    size_bytes = fields.Integer()
+    declared_at = fields.AwareDateTime(format="iso")
+    age_s = fields.Integer()
+
+
+class MissingOut(Schema):
+    """What is declared and not verified, longest missing first; the counts cover all of it."""
+
+    total = fields.Integer()
+    devices = fields.List(fields.Nested(MissingDeviceOut))
+    evidence = fields.List(fields.Nested(MissingEvidenceOut))
 
 
 class EvidenceOut(Schema):
@@ -67,8 +109,14 @@ class CustodyOut(Schema):
 
 
 class CustodyReceiptOut(Schema):
-    """What lets a device delete its copy."""
+    """What lets a device delete its copy.
 
+    `statement` is the text of all members; `signature` is Ed25519 over `fieldproof-custody-receipt-v1`, a line feed and
+    that text.
+    """
+
+    evidence = fields.String()
+    device = fields.String()
     act = fields.String()
     sha256 = fields.String()
     sm3 = fields.String()
@@ -76,6 +124,9 @@ class CustodyReceiptOut(Schema):
     verified_at = fields.String()
     custody_count = fields.Integer()
     custody_head = fields.String()
+    statement = fields.String()
+    signature = fields.String(metadata={"description": "base64url"})
+    key = fields.String(metadata={"description": "the verifier key that signed; compare it with the one you trust"})
 
 
 class ReceiptOut(Schema):

@@ -21,6 +21,7 @@ from device_sim.handheld.link import Backoff, Link, Refused, base64url, problem_
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.pull import Puller
 from device_sim.handheld.push import Pusher
+from device_sim.handheld.receipts import Receipts
 from device_sim.handheld.statuses import StatusReader
 from device_sim.handheld.store import EvidenceFile, HandheldStore
 from device_sim.handheld.uploads import Uploader
@@ -184,12 +185,21 @@ class Handheld:
         """Upload captured evidence; returns how many files were finished."""
         return Uploader(self.store, self.link).upload()
 
+    def collect_receipts(self) -> int:
+        """Ask for the custody receipts of uploaded files; returns how many came."""
+        return Receipts(self.store, self.link).collect(self.outside.wall_ms())
+
+    def delete_copies(self) -> int:
+        """Delete copies of evidence that custody receipts have covered for long enough; returns how many went."""
+        return Receipts(self.store, self.link).delete_copies(self.outside.wall_ms())
+
     def sync(self) -> None:
-        """Push, upload, pull, and take in what became of this device's acts."""
+        """Push, upload, pull, and take in what became of this device's acts and files."""
         self.push()
         self.upload()
         self.pull()
         self.refresh_statuses()
+        self.collect_receipts()
 
     def refresh_statuses(self) -> int:
         """Take in what became of this device's acts since their receipts; returns how many changed."""
@@ -213,6 +223,8 @@ class Handheld:
             for journal, head_seq in heads.items():
                 self.store.unconfirm(journal, head_seq)
             statuses.start_over()
+            if known:
+                Receipts(self.store, self.link).start_over()
             self.store.put(EPOCH, epoch)
         self.counts["epochs_changed"] += bool(known)
 

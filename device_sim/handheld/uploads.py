@@ -15,6 +15,9 @@ UPLOADS_PATH = "/api/v1/evidence/uploads"
 CHUNK_BYTES = 256 * 1024
 _TUS = {"Tus-Resumable": "1.0.0"}
 _GONE = (404, 410)
+_CUT = (400, 409, 423, 460)
+"""Answers to a request that did not arrive as it was sent, or that another one has overtaken."""
+BODY_TYPE = "application/offset+octet-stream"
 MAX_CREATIONS = 5
 """Uploads begun anew for one file in one go before giving up."""
 
@@ -47,6 +50,9 @@ class Uploader:
     def _upload_file(self, evidence: EvidenceFile) -> None:
         for _ in range(MAX_CREATIONS):
             untouched = not evidence.upload
+            if untouched and 0 < evidence.size_bytes <= self.chunk_bytes:
+                self._send_whole(evidence)
+                return
             current = self._create(evidence) if untouched else evidence
             try:
                 self._send_all(current, untouched=untouched)
@@ -56,20 +62,37 @@ class Uploader:
                 evidence = replace(evidence, upload="", offset_bytes=0)  # the server has forgotten this upload
                 self.store.keep_evidence(evidence)
                 continue
-            self.store.keep_evidence(replace(current, offset_bytes=current.size_bytes, uploaded=1))
-            self.link.counts["evidence_uploaded"] += 1
+            self._note_finished(current)
             return
         raise Refused(404, {"code": "not-found", "detail": "uploads vanish as soon as they are created"})
 
+    def _send_whole(self, evidence: EvidenceFile) -> None:
+        """Send a small file with the request that creates its upload; repeating it finds the same upload."""
+        content = (self.store.evidence_folder / evidence.file_name).read_bytes()
+
+        def attempt() -> EvidenceFile:
+            self.link.counts["upload_bytes"] += len(content)
+            headers = {**_creation(evidence), "Content-Type": BODY_TYPE}
+            try:
+                response = self.link.request("POST", UPLOADS_PATH, content=content, headers=headers)
+            except Refused as error:
+                if error.status in _CUT:
+                    raise Again(str(error)) from error
+                raise
+            if self._offset(response) != len(content):
+                raise Again("the server did not take the whole file")
+            return replace(evidence, upload=_path_of(response))
+
+        self._note_finished(self.link.attempt(attempt))
+
+    def _note_finished(self, evidence: EvidenceFile) -> None:
+        self.store.keep_evidence(replace(evidence, offset_bytes=evidence.size_bytes, uploaded=1))
+        self.link.counts["evidence_uploaded"] += 1
+
     def _create(self, evidence: EvidenceFile) -> EvidenceFile:
-        metadata = {"evidence": evidence.id, "filename": evidence.file_name, "sha256": evidence.sha256}
-        pairs = (f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in metadata.items())
-        headers = {**_TUS, "Upload-Length": str(evidence.size_bytes), "Upload-Metadata": ",".join(pairs)}
+        headers = _creation(evidence)
         response = self.link.attempt(lambda: self.link.request("POST", UPLOADS_PATH, headers=headers))
-        # Only the path counts: the server may name itself by an address that this device does not reach it by.
-        created = replace(evidence, upload=urlsplit(response.headers.get("Location", "")).path)
-        if not created.upload:
-            raise Refused(response.status_code, {"detail": "the upload was created without a Location"})
+        created = replace(evidence, upload=_path_of(response))
         self.store.keep_evidence(created)
         return created
 
@@ -95,12 +118,12 @@ class Uploader:
                 self.store.keep_evidence(replace(evidence, offset_bytes=offset))
 
     def _send(self, evidence: EvidenceFile, offset: int, chunk: bytes) -> int:
-        headers = {**_TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+        headers = {**_TUS, "Upload-Offset": str(offset), "Content-Type": BODY_TYPE}
         self.link.counts["upload_bytes"] += len(chunk)
         try:
             response = self.link.request("PATCH", evidence.upload, content=chunk, headers=headers)
         except Refused as error:
-            if error.status in (400, 409, 423, 460):
+            if error.status in _CUT:
                 # Another request of ours was counted meanwhile, or this one arrived in part: ask where it stands.
                 raise Again(str(error)) from error
             raise
@@ -112,3 +135,18 @@ class Uploader:
         if not text.isdecimal():
             raise Again("the answer has no Upload-Offset")
         return int(text)
+
+
+def _creation(evidence: EvidenceFile) -> dict[str, str]:
+    """The headers that create the upload of a file."""
+    metadata = {"evidence": evidence.id, "filename": evidence.file_name, "sha256": evidence.sha256}
+    pairs = (f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in metadata.items())
+    return {**_TUS, "Upload-Length": str(evidence.size_bytes), "Upload-Metadata": ",".join(pairs)}
+
+
+def _path_of(response: httpx.Response) -> str:
+    """The path of a created upload: the server may name itself by an address this device does not reach it by."""
+    path: str = urlsplit(response.headers.get("Location", "")).path
+    if not path:
+        raise Refused(response.status_code, {"detail": "the upload was created without a Location"})
+    return path

@@ -6,9 +6,18 @@ from flask import Response, request
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
-from schemas.evidence import CustodyOut, EvidenceListOut, EvidenceOut, EvidenceQuery, ReceiptOut
+from schemas.evidence import (
+    CustodyOut,
+    EvidenceListOut,
+    EvidenceOut,
+    EvidenceQuery,
+    MissingOut,
+    MissingQuery,
+    ReceiptOut,
+)
 from server.errors import Problem
-from server.evidence import service, tus_api
+from server.evidence import receipts, service, tus_api
+from server.evidence.missing import missing_evidence
 from server.evidence.models import Evidence
 from server.web.auth import principal, require, require_scope
 from server.web.blueprint import Blueprint
@@ -36,6 +45,17 @@ def list_evidence(query: dict[str, Any]) -> dict[str, Any]:
         require_scope(caller, row.region, row.department)
     manifest = service.manifest(session(), query["inspection"])
     return {"evidence": rows, "total": manifest.total, "verified": manifest.verified, "complete": manifest.complete}
+
+
+@blp.route("/missing", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.arguments(MissingQuery, location="query")
+@blp.response(200, MissingOut)
+def list_missing(query: dict[str, Any]) -> dict[str, Any]:
+    """List declared evidence that is not here, per device and officer, the longest missing first."""
+    caller = principal()
+    return missing_evidence(session(), runtime(), region=caller.region, department=caller.department, query=query)
 
 
 @blp.route("/<evidence_id>", methods=["GET"])
@@ -95,7 +115,7 @@ def receipt(evidence_id: str) -> dict[str, Any]:
     device = principal().device
     if device is None:
         raise Problem("forbidden", detail="only devices get receipts")
-    return service.receipt(session(), evidence_id, device)
+    return receipts.receipt(session(), runtime(), evidence_id, device)
 
 
 def _in_scope(evidence_id: str) -> Evidence:

@@ -1,4 +1,4 @@
-"""Evidence records: declaring them, the manifest of an inspection, receipts, and access with its custody entries."""
+"""Evidence records: declaring them, the manifest of an inspection, and access with its custody entries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +13,9 @@ from server.evidence import ledger
 from server.evidence.custody import Entry, Fault
 from server.evidence.facts import UNKNOWN_TYPE
 from server.evidence.hashing import Digest
-from server.evidence.models import DECLARED, REJECTED, STORED, UNSETTLED, VERIFIED, WAITING, Blob, Evidence, Upload
+from server.evidence.models import DECLARED, REJECTED, STORED, VERIFIED, WAITING, Blob, Evidence, Upload
 from server.evidence.placing import declared_of
+from server.evidence.receipts import finished_upload
 from server.evidence.settlement import mark_verified
 from server.evidence.stores import open_store
 from server.runtime import Runtime
@@ -193,36 +194,6 @@ def custody(session: Session, evidence: Evidence) -> tuple[list[Entry], list[Fau
     return ledger.entries_of(session, evidence.id), ledger.check(session, evidence)
 
 
-def receipt(session: Session, evidence_id: str, device: str) -> dict[str, Any]:
-    """Return what a device may know of its own evidence: its status and, once due, the custody receipt.
-
-    A receipt needs verified bytes and the stored declaring act; only then may the device delete its copy.
-
-    Raises:
-        Problem: `not-found`, also for another device's evidence.
-    """
-    evidence = session.get(Evidence, evidence_id)
-    if evidence is None or evidence.device != device:
-        if _finished_upload(session, evidence_id, device) is None:
-            raise Problem("not-found", detail="no such evidence")
-        return {"evidence": evidence_id, "status": WAITING, "receipt": None}
-    status = evidence.status
-    if status == DECLARED and _finished_upload(session, evidence_id, device) is not None:
-        status = WAITING
-    answer: dict[str, Any] = {"evidence": evidence.id, "status": status, "receipt": None}
-    if evidence.status == VERIFIED and evidence.verified_at is not None and evidence.act_hash:
-        answer["receipt"] = {
-            "act": evidence.act_hash,
-            "sha256": evidence.sha256,
-            "sm3": evidence.sm3,
-            "size_bytes": evidence.size_bytes,
-            "verified_at": evidence.verified_at.isoformat(),
-            "custody_count": evidence.custody_count,
-            "custody_head": evidence.custody_head,
-        }
-    return answer
-
-
 def _recheck(session: Session, rt: Runtime, evidence: Evidence) -> None:
     """Attach bytes this device has sent before; note finished bytes that wait for this record."""
     if evidence.sha256 is None or evidence.status == VERIFIED:
@@ -235,13 +206,8 @@ def _recheck(session: Session, rt: Runtime, evidence: Evidence) -> None:
         if declared_of(evidence).fits(digest):
             ledger.append_rows(session, [mark_verified(session, rt, evidence, digest)])
             return
-    if _finished_upload(session, evidence.id, evidence.device) is not None:
+    if finished_upload(session, evidence.id, evidence.device) is not None:
         evidence.status = WAITING
-
-
-def _finished_upload(session: Session, evidence_id: str, device: str) -> Upload | None:
-    mine = (Upload.evidence == evidence_id, Upload.device == device, Upload.state.in_(UNSETTLED))
-    return session.scalars(select(Upload).where(*mine).limit(1)).first()
 
 
 def _supplement(evidence: Evidence, values: dict[str, Any], device: str, act_hash: str) -> bool:

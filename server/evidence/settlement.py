@@ -37,6 +37,7 @@ from server.evidence.models import (
 from server.evidence.parts import HeldPart, Parts
 from server.evidence.placing import Placed, declared_of, place, read_declaration
 from server.prooflog.service import enqueue
+from server.records.models import Act
 from server.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -248,7 +249,11 @@ def sweep_step(rt: Runtime) -> int:
     needed = exists().where(
         Evidence.id == Upload.evidence, Evidence.device == Upload.device, Evidence.status != VERIFIED
     )
-    expired = and_(Upload.state.in_(LIVE), Upload.expires_at < rt.now(), ~needed)
+    unapplied = and_(  # declared by a stored act that is not applied: held, or in quarantine
+        exists().where(Act.kind == "evidence", Act.record == Upload.evidence, Act.device == Upload.device),
+        ~exists().where(Evidence.id == Upload.evidence, Evidence.device == Upload.device),
+    )
+    expired = and_(Upload.state.in_(LIVE), Upload.expires_at < rt.now(), ~needed, ~unapplied)
     files = parts.ids()  # before the rows: a file that appears now may get its row in a moment
     with rt.db.read() as session:
         doomed = list(session.scalars(select(Upload.id).where(expired).limit(SWEEP_BATCH)))

@@ -9,12 +9,10 @@ from werkzeug.test import TestResponse
 
 from server.evidence.examination import inspect_step
 from server.evidence.models import CustodyEntry
-from server.evidence.settlement import reconcile_step
 from server.evidence.store import DirectoryStore
 from server.runtime import Runtime
 from tests.integration.evidence.reading import actions, row
 from tests.integration.evidence.sending import (
-    ACT,
     EVIDENCE,
     INSPECTION,
     PHOTO,
@@ -141,49 +139,6 @@ def test_custody_is_served_and_checked(client: FlaskClient, rt: Runtime, sign_in
         session.execute(update(CustodyEntry).where(CustodyEntry.seq == 2).values(body=b'{"forged":true}'))
     broken = json_of(client.get(f"{verified}/custody", headers=headers))
     assert (broken["intact"], broken["faults"][0]) == (False, {"seq": 2, "reason": "the entry was changed"})
-
-
-def test_receipt_follows_the_evidence(
-    client: FlaskClient, rt: Runtime, tus: Tus, device_headers: MakeHeaders, declared: Declare
-) -> None:
-    """A device learns how far its evidence is; the receipt needs bytes and declaration."""
-    url = f"{URL}/{EVIDENCE}/receipt"
-    assert problem_of(client.get(url, headers=tus.headers))[:2] == (404, "not-found")
-    tus.send(PHOTO)
-    assert json_of(client.get(url, headers=tus.headers)) == {"evidence": EVIDENCE, "status": "waiting", "receipt": None}
-    declared()
-    assert json_of(client.get(url, headers=tus.headers))["status"] == "waiting"
-    reconcile_step(rt)
-    answer = json_of(client.get(url, headers=tus.headers))
-    evidence = row(rt)
-    assert answer["status"] == "verified"
-    assert answer["receipt"] == {
-        "act": ACT,
-        "sha256": evidence.sha256,
-        "sm3": evidence.sm3,
-        "size_bytes": len(PHOTO),
-        "verified_at": rt.now().isoformat(),
-        "custody_count": 3,
-        "custody_head": evidence.custody_head,
-    }
-    assert problem_of(client.get(url, headers=device_headers("d2")))[:2] == (404, "not-found")
-
-
-def test_receipt_of_rejected_and_declared(client: FlaskClient, tus: Tus, declared: Declare) -> None:
-    """Without verified bytes there is no receipt."""
-    declared()
-    url = f"{URL}/{EVIDENCE}/receipt"
-    assert json_of(client.get(url, headers=tus.headers)) == {
-        "evidence": EVIDENCE,
-        "status": "declared",
-        "receipt": None,
-    }
-    tus.send(b"other bytes")
-    assert json_of(client.get(url, headers=tus.headers)) == {
-        "evidence": EVIDENCE,
-        "status": "rejected",
-        "receipt": None,
-    }
 
 
 def test_roles(client: FlaskClient, sign_in: MakeHeaders, tus: Tus, verified: str) -> None:

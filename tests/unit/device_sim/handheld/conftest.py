@@ -108,8 +108,9 @@ class FakePlatform:
         path = request.url.path
         if request.method == "POST":
             location = f"/api/v1/evidence/uploads/{len(self.uploads) + 1}"
-            self.uploads[location], self.lengths[location] = bytearray(), int(request.headers["Upload-Length"])
-            return httpx.Response(201, headers={"Location": f"http://elsewhere.example{location}"})
+            self.uploads[location], self.lengths[location] = bytearray(body), int(request.headers["Upload-Length"])
+            headers = {"Location": f"http://elsewhere.example{location}", "Upload-Offset": str(len(body))}
+            return httpx.Response(201, headers=headers)
         if path not in self.uploads:
             return problem(404, "not-found")
         if request.method == "PATCH":

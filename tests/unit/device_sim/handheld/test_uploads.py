@@ -160,6 +160,26 @@ def test_one_bad_file_does_not_keep_the_others_waiting(handheld: Handheld, platf
     assert len(handheld.store.evidence(uploaded=False)) == 1
 
 
+def test_small_files_go_whole(handheld: Handheld, platform: FakePlatform) -> None:
+    """One request creates the upload and carries the file; a lost or cut one is repeated."""
+    capture(handheld)
+    platform.before = [passed, lambda _request: problem(400, "bad-request")]
+    platform.after = [passed, passed, lost]
+    assert uploader(handheld, chunk_bytes=100).upload() == 1
+    assert platform.sent("PATCH", UPLOADS) == []
+    assert platform.sent("POST", UPLOADS)[-1] == b"0123456789"
+    assert handheld.store.evidence()[0].offset_bytes == 10
+
+
+def test_half_taken_file_is_sent_again(handheld: Handheld, platform: FakePlatform) -> None:
+    """A creation that says it took less is not believed to be finished."""
+    capture(handheld)
+    cut = httpx.Response(201, headers={"Location": f"{UPLOADS}/x", "Upload-Offset": "3"})
+    platform.before = [passed, lambda _request: cut]
+    assert uploader(handheld, chunk_bytes=100).upload() == 1
+    assert handheld.counts["retries"] == 1
+
+
 def test_answers_without_location_or_offset_are_not_followed(handheld: Handheld, platform: FakePlatform) -> None:
     """A creation without an address is refused, a state without an offset is asked for again."""
     capture(handheld)

@@ -1,0 +1,107 @@
+"""Custody receipts on the handheld: its own copy goes only when the server has signed for the bytes, and not at once.
+
+The key that signs is the one that was first seen (or was set when the handheld was handed out); another one later is
+refused. A copy stays for some time after its receipt, longer than the oldest backup that a server may be restored from.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import replace
+from typing import Any
+
+import httpx
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from device_sim.handheld.link import Link, Refused
+from device_sim.handheld.store import EvidenceFile, HandheldStore
+from sync.checkpoints import parse_verifier_key
+
+DOMAIN = b"fieldproof-custody-receipt-v1\n"
+SERVER_KEY = "server_key"
+"""Setting: the verifier key whose receipts count."""
+KEEP_MS = 30 * 86_400_000
+"""How long a copy stays after its receipt."""
+TABLE = "custody_receipts"
+_COLUMNS: dict[str, type] = {"id": str, "statement": str, "signature": str, "key": str, "at_ms": int, "deleted": int}
+
+
+class UntrustedReceipt(Exception):
+    """The server sent a receipt that does not say what it should, or not under the key that counts."""
+
+
+class Receipts:
+    """Asks for receipts, keeps them, and deletes copies that they allow to delete."""
+
+    def __init__(self, store: HandheldStore, link: Link) -> None:
+        self.store, self.link = store, link
+        self._table = store.db.table(TABLE)
+        self._table.create(_COLUMNS, pk="id", if_not_exists=True)
+
+    def collect(self, now_ms: int) -> int:
+        """Ask for the receipt of every uploaded file that has none; returns how many came.
+
+        Raises `UntrustedReceipt` at the first that does not verify, and what the link raises.
+        """
+        known = {row["id"] for row in self._table.rows}
+        collected = 0
+        for evidence in self.store.evidence(uploaded=True):
+            if evidence.id not in known:
+                collected += self._ask(evidence, now_ms)
+        return collected
+
+    def start_over(self) -> None:
+        """Forget the receipts of copies that are still here: a restored server may have lost what it signed for."""
+        self._table.delete_where("deleted = 0")
+
+    def delete_copies(self, now_ms: int, keep_ms: int = KEEP_MS) -> int:
+        """Delete the copies whose receipts are older than `keep_ms`; returns how many went."""
+        files = {evidence.id: evidence for evidence in self.store.evidence(uploaded=True)}
+        deleted = 0
+        for row in list(self._table.rows_where("deleted = 0 AND at_ms <= ?", [now_ms - keep_ms])):
+            evidence = files.get(str(row["id"]))
+            if evidence is None:
+                continue
+            self._check(row, evidence)
+            (self.store.evidence_folder / evidence.file_name).unlink(missing_ok=True)
+            self._table.update(row["id"], {"deleted": 1})
+            deleted += 1
+        return deleted
+
+    def _ask(self, evidence: EvidenceFile, now_ms: int) -> bool:
+        path = f"/api/v1/evidence/{evidence.id}/receipt"
+        try:
+            answer: httpx.Response = self.link.attempt(lambda: self.link.request("GET", path))
+        except Refused as error:
+            if error.status == 404:  # a restored server has forgotten the upload: it has to be sent again
+                self.store.keep_evidence(replace(evidence, upload="", offset_bytes=0, uploaded=0))
+                return False
+            raise
+        receipt = answer.json().get("receipt")
+        if not isinstance(receipt, dict):
+            return False
+        row = {name: receipt.get(name, "") for name in ("statement", "signature", "key")} | {"id": evidence.id}
+        self._check(row, evidence)
+        self._table.insert({**row, "at_ms": now_ms, "deleted": 0})
+        return True
+
+    def _check(self, row: dict[str, Any], evidence: EvidenceFile) -> None:
+        """Verify signature, key, and that the statement is about these very bytes."""
+        trusted = self.store.get(SERVER_KEY)
+        if trusted and trusted != row["key"]:
+            raise UntrustedReceipt(f"{evidence.id}: signed by another key than the one that counts")
+        try:
+            key = Ed25519PublicKey.from_public_bytes(parse_verifier_key(str(row["key"])).public_key)
+            signature = base64.urlsafe_b64decode(str(row["signature"]) + "=" * (-len(str(row["signature"])) % 4))
+            key.verify(signature, DOMAIN + str(row["statement"]).encode())
+            said = json.loads(row["statement"])
+        except (InvalidSignature, ValueError, binascii.Error) as error:
+            raise UntrustedReceipt(f"{evidence.id}: the receipt does not verify") from error
+        wanted = {"evidence": evidence.id, "sha256": evidence.sha256, "size_bytes": evidence.size_bytes}
+        if {name: said.get(name) for name in wanted} != wanted:
+            raise UntrustedReceipt(f"{evidence.id}: the receipt is about something else")
+        if not trusted:
+            self.store.put(SERVER_KEY, str(row["key"]))

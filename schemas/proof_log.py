@@ -70,3 +70,13 @@ class KeySchema(Schema):
     key_id = fields.String(required=True)
     public_key = fields.String(required=True, metadata={"description": "Ed25519, raw, base64url"})
     verifier = fields.String(required=True, metadata={"description": "name+key id+key, as checkpoints know it"})
+
+
+class TimestampSchema(Schema):
+    """That the tree of `size` leaves existed at `stamped_at`, stated by an authority outside."""
+
+    size = place_field()
+    stamped_at = fields.AwareDateTime(required=True)
+    authority = fields.String(required=True)
+    message = fields.String(required=True, metadata={"description": "the checkpoint's body, whose SHA-256 is stamped"})
+    answer = fields.String(required=True, metadata={"description": "DER of the TimeStampResp (RFC 3161), base64"})

@@ -15,10 +15,12 @@ from sqlalchemy.orm import Session
 
 from server.evidence.examination import inspect_step
 from server.evidence.settlement import reconcile_step, sweep_step
+from server.fieldsync.erasure import erase
 from server.fieldsync.overdue import surface_overdue
 from server.inspections.closing import close_ready
 from server.inspections.service import dispatch_open_leads
 from server.prooflog.service import sequence_step
+from server.prooflog.timestamps import HeadStamper
 from server.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -53,8 +55,10 @@ STEPS = (
     NamedStep("reconcile-evidence", reconcile_step),
     NamedStep("examine-evidence", inspect_step),
     NamedStep("surface-overdue-acts", in_transaction(surface_overdue)),
+    NamedStep("erase", erase),
     NamedStep("close-inspections", in_transaction(close_ready)),
     NamedStep("sequence-proof-log", in_transaction(sequence_step)),
+    NamedStep("stamp-heads", HeadStamper()),
     NamedStep("sweep-uploads", sweep_step),
 )
 """What the worker does, in order; the first round of a fresh process finishes what a killed one left."""

@@ -22,6 +22,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 from sync.merkle import HASH_BYTES, MAX_SIZE
 
@@ -35,6 +36,8 @@ ED25519_KEY_BYTES = 32
 ED25519_SIGNATURE_BYTES = 64
 
 _ED25519 = b"\x01"  # algorithm byte of signed-note
+_COSIGNER = b"\x04"  # algorithm byte of tlog-cosignature
+_TIME_BYTES = 8
 _KEY_HASH_BYTES = 4
 _NAME = re.compile(r"[^\s+]{1,200}")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -42,6 +45,9 @@ _AT = re.compile(r"at (0|[1-9][0-9]{0,15})")
 
 Verify = Callable[[bytes, bytes, bytes], bool]
 """(public key, signature, message) -> whether the Ed25519 signature is right."""
+
+
+K = TypeVar("K", bound="VerifierKey")
 
 
 class CheckpointError(ValueError):
@@ -69,15 +75,23 @@ class VerifierKey:
 
     name: str
     public_key: bytes
+    algorithm: ClassVar[bytes] = _ED25519
 
     def key_id(self) -> bytes:
         """The four bytes that lead a signature to its key."""
-        material = self.name.encode() + b"\n" + _ED25519 + self.public_key
+        material = self.name.encode() + b"\n" + self.algorithm + self.public_key
         return hashlib.sha256(material).digest()[:_KEY_HASH_BYTES]
 
     def encode(self) -> str:
         """The key as one line of text, as auditors keep it: name+key id+key."""
-        return f"{self.name}+{self.key_id().hex()}+{base64.b64encode(_ED25519 + self.public_key).decode()}"
+        return f"{self.name}+{self.key_id().hex()}+{base64.b64encode(self.algorithm + self.public_key).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessKey(VerifierKey):
+    """The key of a witness, whose signatures carry the time they were made (C2SP `tlog-cosignature`)."""
+
+    algorithm: ClassVar[bytes] = _COSIGNER
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +108,56 @@ class Signature:
 
 
 def parse_verifier_key(text: str) -> VerifierKey:
-    """Read a verifier key.
+    """Read the key of a log.
 
     Raises:
         CheckpointError: it is not one, or its key id is not that of its name and key.
     """
+    return _parse_key(text, VerifierKey)
+
+
+def parse_witness_key(text: str) -> WitnessKey:
+    """Read the key of a witness.
+
+    Raises:
+        CheckpointError: it is not one, or its key id is not that of its name and key.
+    """
+    return _parse_key(text, WitnessKey)
+
+
+def _parse_key(text: str, kind: type[K]) -> K:
     parts = text.split("+", 2)
     if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
         raise CheckpointError("a verifier key is name+id+key")
     material = _unbase64(parts[2])
-    if material[:1] != _ED25519 or len(material) != 1 + ED25519_KEY_BYTES:
+    if material[:1] != kind.algorithm or len(material) != 1 + ED25519_KEY_BYTES:
         raise CheckpointError("only Ed25519 keys are known")
-    key = VerifierKey(parts[0], material[1:])
+    key = kind(parts[0], material[1:])
     if key.key_id().hex() != parts[1]:
         raise CheckpointError("the key id does not belong to this name and key")
     return key
+
+
+def cosign_checkpoint(body: bytes, key: WitnessKey, at_s: int, sign: Callable[[bytes], bytes]) -> Signature:
+    """Sign a checkpoint's body as a witness who has checked it, at a Unix time in seconds."""
+    at = at_s.to_bytes(_TIME_BYTES, "big")
+    return Signature(key.name, key.key_id(), at + sign(_cosigned(body, at_s)))
+
+
+def cosigned_message(signature: Signature, body: bytes) -> tuple[int, bytes, bytes]:
+    """Take a witness's signature apart: its Unix time in seconds, the message signed, and the bare Ed25519 signature.
+
+    Raises:
+        CheckpointError: it has not the length of one.
+    """
+    if len(signature.signature) != _TIME_BYTES + ED25519_SIGNATURE_BYTES:
+        raise CheckpointError("a witness's signature is a time and an Ed25519 signature")
+    at_s = int.from_bytes(signature.signature[:_TIME_BYTES], "big")
+    return at_s, _cosigned(body, at_s), signature.signature[_TIME_BYTES:]
+
+
+def _cosigned(body: bytes, at_s: int) -> bytes:
+    return b"cosignature/v1\ntime %d\n" % at_s + body
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: VerifierKey, sign: Callable[[bytes], bytes]) -> bytes:

@@ -14,6 +14,7 @@ from device_sim.central.link import CentralLink
 from device_sim.central.proving import NotTrusted
 from device_sim.central.puller import Puller
 from device_sim.central.store import CentralStore, StoreInUse
+from device_sim.central.witness import Witness
 from device_sim.handheld.link import Refused, Unreachable
 from sync.checkpoints import CheckpointError, VerifierKey, parse_verifier_key
 
@@ -42,6 +43,7 @@ def central() -> None:
     "--public-key", type=FILE, required=True, help="日志公钥 The log's public key (one line), received on another way."
 )
 @click.option("--until-file", type=FILE, help="持续拉取直至该文件出现 Go on until this file exists; else pull once.")
+@click.option("--witness-key", type=FILE, help="见证密钥；签署已核验的树头 Sign each checked head; made if missing.")
 @click.option("--json", "json_file", type=FILE, help="结果写入文件 Write the result here too.")
 def pull(
     *,
@@ -52,6 +54,7 @@ def pull(
     store: Path,
     public_key: Path,
     until_file: Path | None,
+    witness_key: Path | None,
     json_file: Path | None,
 ) -> None:
     """拉取并核验。Pull all behaviors, verify every proof, compare digests; ends with 1 when anything is amiss."""
@@ -63,7 +66,8 @@ def pull(
     except StoreInUse as error:
         raise click.ClickException(str(error)) from error
     with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
-        puller = Puller(CentralLink(client, login, secret), kept, lambda: read_key(public_key))
+        witness = Witness.load(witness_key, f"fieldproof/witness/{login}") if witness_key else None
+        puller = Puller(CentralLink(client, login, secret), kept, lambda: read_key(public_key), witness)
         try:
             if until_file is None:
                 puller.pull_once(_tell)

@@ -49,6 +49,10 @@ class CentralLink:
         proof = self._attempt(lambda: self._object("/api/v1/proof-log/consistency", {"first": first, "second": second}))
         return [str(step) for step in proof["path"]]
 
+    def cosign(self, note: bytes) -> None:
+        """Hand in a checkpoint with the witness's line; raises as `page`."""
+        self._attempt(lambda: self._send("/api/v1/proof-log/cosignatures", note))
+
     def _attempt(self, action: Callable[[], T]) -> T:
         for number in range(self.backoff.attempts):
             try:
@@ -81,6 +85,12 @@ class CentralLink:
         if response.status_code >= 300:
             self._judge(response)
         return decoded(response.content)
+
+    def _send(self, path: str, content: bytes) -> None:
+        headers = {"Authorization": f"Bearer {self._token or self._sign_in()}", "Content-Type": "text/plain"}
+        response = self.client.post(path, content=content, headers=headers)
+        if response.status_code >= 300:
+            self._judge(response)
 
     def _judge(self, response: httpx.Response) -> None:
         if response.status_code == 401 and self._token:

@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 from device_sim.central.link import CentralLink
 from device_sim.central.proving import NotTrusted, check_growth, check_head, commitment_of, faults_of
 from device_sim.central.store import CentralStore, StoredBehavior
+from device_sim.central.witness import Witness
 from device_sim.handheld.link import Refused
 from schemas.exchange import MAX_PAGE_LINES, FeedLineSchema, PageHeadSchema
 from sync.checkpoints import VerifierKey
@@ -55,7 +56,14 @@ class Puller:
     `load_key` is called when the first head is to be checked: a log that has no leaf yet may have no key either.
     """
 
-    def __init__(self, link: CentralLink, store: CentralStore, load_key: Callable[[], VerifierKey]) -> None:
+    def __init__(
+        self,
+        link: CentralLink,
+        store: CentralStore,
+        load_key: Callable[[], VerifierKey],
+        witness: Witness | None = None,
+    ) -> None:
+        self.witness = witness
         self.link = link
         self.store = store
         self._load_key = load_key
@@ -111,6 +119,8 @@ class Puller:
             self._take(lines, head)
             self.store.put("cursor", page["cursor"])
             self.store.put("position", page["position"])
+        if self.witness is not None and head is not None and not checked:
+            self.link.cosign(self.witness.cosign(head, self.link.outside.wall_ms() // 1000))
         return Page(len(lines), page["more"], page["waiting"])
 
     def result(self) -> Result:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from marshmallow import Schema, fields, validate
 
 from schemas.proof_log import (
@@ -15,15 +15,19 @@ from schemas.proof_log import (
     InclusionSchema,
     KeySchema,
     LeafSchema,
+    TimestampSchema,
 )
 from server.errors import Problem
-from server.prooflog import service
+from server.prooflog import service, witnesses
 from server.prooflog.keys import load_key
 from server.prooflog.models import Head
+from server.prooflog.timestamps import first_stamp
+from server.prooflog.witnesses import cosignatures
 from server.web.auth import require
 from server.web.blueprint import Blueprint
 from server.web.paging import DEFAULT_PAGE, MAX_PAGE
 from server.web.transaction import runtime, session, transactional
+from sync.checkpoints import MAX_NOTE_BYTES
 
 READERS = ("admin", "operator", "auditor", "central")
 blp = Blueprint("prooflog", __name__, url_prefix="/api/v1/proof-log", description="存证日志 Proof log")
@@ -45,6 +49,24 @@ class InclusionQuery(Schema):
 
     index = _place(required=True)
     size = _place(required=True)
+
+
+class CheckpointQuery(Schema):
+    """Of how many leaves; the newest head if left out."""
+
+    size = _place(load_default=None, allow_none=True)
+
+
+class SizeQuery(Schema):
+    """How many leaves."""
+
+    size = _place(required=True)
+
+
+class CosignedSchema(Schema):
+    """What became of a cosigned checkpoint."""
+
+    kept = fields.Integer(required=True, metadata={"description": "signatures that were new"})
 
 
 class ConsistencyQuery(Schema):
@@ -77,11 +99,52 @@ def heads(query: dict[str, Any]) -> dict[str, Any]:
 @blp.route("/checkpoint", methods=["GET"])
 @require(*READERS)
 @transactional(read_only=True)
+@blp.arguments(CheckpointQuery, location="query")
 @blp.response(200, content_type="text/plain", description="C2SP tlog-checkpoint, a signed note.")
-def checkpoint() -> Response:
-    """Return the newest signed head as text that others can store and countersign."""
-    body, signature = service.checkpoint_of(session(), _newest())
-    return Response(body.body() + b"\n" + signature.line(), mimetype="text/plain")
+def checkpoint(query: dict[str, Any]) -> Response:
+    """Return the newest signed head as text that others can store and countersign, or that of a size.
+
+    The lines of witnesses who have countersigned it follow the log's own.
+    """
+    head = _newest() if query["size"] is None else service.head_of(session(), query["size"])
+    body, signature = service.checkpoint_of(session(), head)
+    lines = [signature, *cosignatures(session(), head.size)]
+    return Response(body.body() + b"\n" + b"".join(line.line() for line in lines), mimetype="text/plain")
+
+
+@blp.route("/cosignatures", methods=["POST"])
+@require("admin", "auditor", "central")
+@transactional
+@blp.response(201, CosignedSchema)
+def cosign() -> dict[str, int]:
+    """Keep a witness's signature on a head: the body is the checkpoint with the witness's line, as text.
+
+    Only signatures of the witnesses in `keys/witnesses.txt` are kept.
+    """
+    note = request.get_data(cache=False)
+    if len(note) > MAX_NOTE_BYTES:
+        raise Problem("too-large", limit=MAX_NOTE_BYTES)
+    return {"kept": witnesses.accept(session(), runtime(), note)}
+
+
+@blp.route("/timestamps", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.arguments(SizeQuery, location="query")
+@blp.response(200, TimestampSchema)
+def timestamps(query: dict[str, Any]) -> dict[str, Any]:
+    """Return the earliest time stamp of a head that covers the first `size` leaves."""
+    found = first_stamp(session(), query["size"])
+    if found is None:
+        raise Problem("not-found", field="size", detail="no head of so many leaves has been stamped yet")
+    message = service.checkpoint_of(session(), service.head_of(session(), found.size))[0].body()
+    return {
+        "size": found.size,
+        "stamped_at": found.stamped_at,
+        "authority": found.authority,
+        "message": message.decode(),
+        "answer": base64.b64encode(found.answer).decode(),
+    }
 
 
 @blp.route("/inclusion", methods=["GET"])

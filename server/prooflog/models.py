@@ -6,7 +6,7 @@ whatever has committed is visible to the sequencer, so a transaction that commit
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, UtcDateTime
@@ -77,3 +77,31 @@ class Head(Base):
     """Ed25519 over the checkpoint's body."""
     verifier: Mapped[str] = mapped_column(Text)
     """The public key as a verifier line, so that heads of a former key stay checkable here."""
+
+
+class Timestamp(Base):
+    """What a time-stamping authority answered for a head (RFC 3161)."""
+
+    __tablename__ = "proof_timestamp"
+
+    size: Mapped[int] = mapped_column(ForeignKey("proof_head.size"), primary_key=True, autoincrement=False)
+    stamped_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    """The time the authority states."""
+    authority: Mapped[str] = mapped_column(Text)
+    """Address it was asked at."""
+    answer: Mapped[bytes] = mapped_column(LargeBinary)
+    """DER of the TimeStampResp."""
+
+
+class Cosignature(Base):
+    """A witness's signature on a head."""
+
+    __tablename__ = "proof_cosignature"
+
+    size: Mapped[int] = mapped_column(ForeignKey("proof_head.size"), primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(8), primary_key=True)
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+    """Eight bytes of time and the Ed25519 signature."""
+    at_s: Mapped[int] = mapped_column(BigInteger)
+    """Unix time in seconds, by the witness's clock; signed."""

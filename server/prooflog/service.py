@@ -26,7 +26,7 @@ from sync.merkle import MAX_SIZE, Frontier, consistency_proof, inclusion_proof, 
 
 T = TypeVar("T")
 _LEAVES = cast(Table, Leaf.__table__)
-KINDS = ("behavior", "journal-head", "evidence")
+KINDS = ("behavior", "journal-head", "evidence", "erasure")
 """What leaves are about."""
 MAX_LEAF_BYTES = 4096
 """A leaf is a commitment, not a document."""
@@ -98,6 +98,18 @@ def pending_count(session: Session, kind: str | None = None) -> int:
 def latest_head(session: Session) -> Head | None:
     """Return the newest signed head, None while the log is empty."""
     return session.execute(select(Head).order_by(Head.size.desc()).limit(1)).scalar_one_or_none()
+
+
+def head_of(session: Session, size: int) -> Head:
+    """Return the signed head of exactly `size` leaves.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    found = session.get(Head, size)
+    if found is None:
+        raise Problem("not-found", field="size", detail="there is no head of this size")
+    return found
 
 
 def heads(session: Session, after: int, limit: int) -> list[Head]:

@@ -41,7 +41,8 @@ def _findings(rt: Runtime) -> list[str]:
 def test_sound_database_has_no_findings(rt: Runtime, world: World) -> None:
     """Every check looks at something and finds nothing wrong."""
     report = verify_everything(rt)
-    assert all(check.checked for check in report if "behaviors" not in check.name)
+    unused = ("behaviors", "time stamps")
+    assert all(check.checked for check in report if not any(name in check.name for name in unused))
     assert _findings(rt) == []
 
 

@@ -26,6 +26,26 @@ def upgrade() -> None:
     )
     _fill_tiles()
     op.drop_table("proof_node")
+    op.create_table(
+        "proof_timestamp",
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("stamped_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("authority", sa.Text(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["size"], ["proof_head.size"], name=op.f("fk_proof_timestamp_size")),
+        sa.PrimaryKeyConstraint("size", name=op.f("pk_proof_timestamp")),
+    )
+    op.create_index(op.f("ix_proof_timestamp_stamped_at"), "proof_timestamp", ["stamped_at"])
+    op.create_table(
+        "proof_cosignature",
+        sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("key_id", sa.String(length=8), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("at_s", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["size"], ["proof_head.size"], name=op.f("fk_proof_cosignature_size")),
+        sa.PrimaryKeyConstraint("size", "name", "key_id", name=op.f("pk_proof_cosignature")),
+    )
 
 
 def _fill_tiles() -> None:
@@ -55,6 +75,8 @@ def _fill_tiles() -> None:
 
 def downgrade() -> None:
     """Take the revision back."""
+    op.drop_table("proof_cosignature")
+    op.drop_table("proof_timestamp")
     op.create_table(
         "proof_node",
         sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),

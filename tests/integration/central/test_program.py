@@ -8,6 +8,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_sim.central.store import CentralStore
+from server.prooflog.witnesses import WITNESS_FILE, verify_cosignatures
 from sync.checkpoints import VerifierKey
 from tests.integration.central.conftest import END_TIMEOUT_S, FIELDPROOF, Platform
 
@@ -35,6 +36,22 @@ def test_pulls_once_and_proves_everything(platform: Platform) -> None:
         assert result["digest_central"] == result["digest_server"]
         assert result["heads_checked"] == 1
         assert result["ok"]
+
+
+def test_as_a_witness_it_signs_what_it_has_checked(platform: Platform) -> None:
+    """With a key it countersigns each new head; the platform keeps that once it was given the public key."""
+    key = platform.folder / "witness.key"
+    platform.write(2)
+    platform.sequence()
+    arguments = ("--witness-key", str(key))
+    _ends_with_one_line(platform.finish(platform.start_central(*arguments)), "trusted witness")
+    (platform.rt.settings.keys_dir / WITNESS_FILE).write_text(key.with_suffix(".pub").read_text())
+    platform.write(1)
+    platform.sequence()
+    code, result, said = platform.finish(platform.start_central(*arguments))
+    assert (code, result["pulled"]) == (0, 3), said
+    with platform.rt.db.read() as session:
+        assert verify_cosignatures(session, platform.rt) == (1, [])
 
 
 def test_killed_while_behaviors_are_written_it_resumes(platform: Platform) -> None:

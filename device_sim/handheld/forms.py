@@ -81,9 +81,11 @@ def served_state(line: bytes) -> RecordState:
 
 def state_of_record(store: HandheldStore, kind: str, record: str) -> RecordState:
     """The served state joined with this device's acts that it does not hold yet; empty for an unknown record."""
-    served = store.served(kind, record)
+    served = store.records.get(kind, record)
     state = served_state(served.line) if served else RecordState()
-    for act in store.uncovered_acts(kind, record, served.position if served else 0):
+    # What has left this device's scope is shown no more, but for what still waits for the server.
+    covered = served.position if served else store.records.departed_at(kind, record)
+    for act in store.uncovered_acts(kind, record, covered):
         state = join(state, state_of(change_of(act), policies_of(kind)))
     return state.pruned()
 

@@ -15,6 +15,7 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.db import Table
 
+from device_sim.handheld import served
 from sync.acts import ActParts
 from sync.dots import Dot
 from sync.journal import Fork
@@ -33,7 +34,6 @@ _TABLES: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
         ("journal", "seq"),
     ),
     "segments": ({"journal": str, "first": int, "last": int, "head": bytes}, ("journal",)),
-    "records": ({"kind": str, "id": str, "position": int, "generation": int, "line": bytes}, ("kind", "id")),
     "evidence": (
         {
             "id": str, "file_name": str, "sha256": str, "size_bytes": int, "media_type": str,
@@ -105,16 +105,6 @@ class EvidenceFile:
     uploaded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ServedRecord:
-    """A record as the server last served it: its feed position and the line byte for byte."""
-
-    kind: str
-    id: str
-    position: int
-    line: bytes
-
-
 class HandheldStore:
     """All that a handheld keeps, in `folder`. Opening an existing folder continues where it was left."""
 
@@ -127,10 +117,13 @@ class HandheldStore:
         self.db.enable_wal()
         self.db.execute("PRAGMA synchronous=FULL")
         with self.db.atomic():
-            for name, (columns, key) in _TABLES.items():
+            for name, (columns, key) in (_TABLES | served.TABLES).items():
                 self._table(name).create(columns, pk=key if len(key) > 1 else key[0], if_not_exists=True)
-            for rule in _RULES:
+            if "leaf" not in self._table("records").columns_dict:
+                self._table("records").add_column("leaf", str)  # made by an earlier version of this program
+            for rule in (*_RULES, *served.RULES):
                 self.db.execute(rule)
+        self.records = served.ServedRecords(self.db)
 
     def close(self) -> None:
         """Close the database; whatever was saved stays."""
@@ -290,36 +283,15 @@ class HandheldStore:
         """Forget a segment that was answered."""
         self.db.execute("DELETE FROM segments WHERE journal = ?", (journal,))
 
-    # Pulled records.
-
-    def keep_records(self, records: Iterable[ServedRecord], generation: int) -> int:
-        """Keep served records, streamed; returns how many.
-
-        An older position never replaces a newer one, except in a pull from the start: a restored server counts anew.
-        """
-        count = 0
-        for count, record in enumerate(records, start=1):  # noqa: B007 - the last number is the count
-            self.db.execute(
-                """INSERT INTO records (kind, id, position, generation, line) VALUES (?, ?, ?, ?, ?)
-                ON CONFLICT (kind, id) DO UPDATE SET
-                generation = excluded.generation, line = excluded.line, position = excluded.position
-                WHERE excluded.position >= position OR excluded.generation > generation""",
-                (record.kind, record.id, record.position, generation, record.line),
-            )
-        return count
-
-    def remove_older_generations(self, generation: int) -> None:
-        """After a pull from the start: forget what was not served again."""
-        self.db.execute("DELETE FROM records WHERE generation < ?", (generation,))
-
-    def served(self, kind: str, record: str) -> ServedRecord | None:
-        """A record as last served."""
-        rows = self._rows("SELECT kind, id, position, line FROM records WHERE kind = ? AND id = ?", kind, record)
-        return ServedRecord(*rows[0]) if rows else None
+    # Records.
 
     def ids(self, kind: str) -> list[str]:
-        """Ids of all records of a kind, served or only written here, in order."""
-        sql = "SELECT id FROM records WHERE kind = ? UNION SELECT record FROM acts WHERE kind = ? AND abandoned = 0"
+        """Ids of all records of a kind, in order: those served, and those only written here.
+
+        What has left this device's scope is shown as long as acts on it wait for the server, and no longer.
+        """
+        sql = """SELECT id FROM records WHERE kind = ? UNION SELECT record FROM acts WHERE kind = ? AND abandoned = 0
+        AND (confirmed = 0 OR NOT EXISTS (SELECT 1 FROM departed WHERE departed.kind = acts.kind AND id = record))"""
         return [row[0] for row in self._rows(sql + " ORDER BY 1", kind, kind)]
 
     # Evidence files.

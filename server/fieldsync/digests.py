@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import ColumnElement, exists, not_, select
 from sqlalchemy.orm import Session
@@ -27,11 +28,18 @@ MAX_INDEX_BYTES = 4 * 1024**3
 ROWS_AT_ONCE = 1_000
 BUSY_TIMEOUT_S = 30
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS place (only INTEGER PRIMARY KEY CHECK (only = 1), position INTEGER);
-CREATE TABLE IF NOT EXISTS leaves (leaf TEXT PRIMARY KEY, count INTEGER, state BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS pairs (id TEXT PRIMARY KEY, leaf TEXT, hash BLOB) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS pairs_of_leaf ON pairs (leaf);
+BEGIN;
+CREATE TABLE place (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), position INTEGER, boot TEXT);
+CREATE TABLE leaves (leaf TEXT PRIMARY KEY, count INTEGER, state BLOB) WITHOUT ROWID;
+CREATE TABLE pairs (id TEXT PRIMARY KEY, leaf TEXT, hash BLOB) WITHOUT ROWID;
+CREATE INDEX pairs_of_leaf ON pairs (leaf);
+PRAGMA user_version = 1;
+COMMIT;
 """
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+BOOT = BOOT_ID.read_text().strip() if BOOT_ID.exists() else str(uuid4())
+"""Names this run of the machine. Indexes are written without waiting for the disk: a process that dies leaves them
+whole, a power cut may not. So those of an earlier run (where runs have no name: of another process) are not used."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +115,12 @@ def _parts(rt: Runtime, scope: FeedScope, epoch: str) -> list[Part]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open an index. It may be lost at any time but must not lie: WAL keeps it whole over a power cut."""
+    """Open an index, empty if there is none."""
     index = sqlite_module().connect(str(path), timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
-        index.execute("PRAGMA journal_mode=WAL")
-        index.execute("PRAGMA synchronous=NORMAL")
-        index.executescript(SCHEMA)
+        index.execute("PRAGMA synchronous=OFF")
+        if index.execute("PRAGMA user_version").fetchone() == (0,):
+            index.executescript(SCHEMA)
         yield index
     finally:
         index.close()
@@ -120,14 +128,15 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _follow(session: Session, index: Any, part: Part, state: ServerState) -> None:  # noqa: ANN401 - of either driver
     """Take everything that entered, changed in or left a part since the index's position into the index."""
-    found = index.execute("SELECT position FROM place").fetchone()
+    found = index.execute("SELECT position FROM place WHERE boot = ?", (BOOT,)).fetchone()
     position = found[0] if found else 0
     if position == state.position:
         part.path.touch()
         return
     index.execute("BEGIN")
-    if position > state.position or position < state.leaves_expired_to:
+    if not state.leaves_expired_to <= position <= state.position:
         position = 0
+    if not position:
         index.execute("DELETE FROM pairs")
         index.execute("DELETE FROM leaves")
     changes = LeafChanges()
@@ -140,7 +149,7 @@ def _follow(session: Session, index: Any, part: Part, state: ServerState) -> Non
         for kind, record_id, line in rows:
             _replace(index, changes, f"{kind}/{record_id}", hashlib.sha256(line).digest())
     _write_leaves(index, changes)
-    index.execute("INSERT OR REPLACE INTO place VALUES (1, ?)", (state.position,))
+    index.execute("INSERT OR REPLACE INTO place VALUES (1, ?, ?)", (state.position, BOOT))
     index.execute("COMMIT")
 
 

@@ -11,8 +11,9 @@ import pytest
 from device_sim.handheld.client import DEVICE, OFFICER, Handheld
 from device_sim.handheld.link import Backoff
 from device_sim.handheld.outside import Outside
-from device_sim.handheld.store import ServedRecord
+from device_sim.handheld.served import ServedRecord
 from sync.acts import split_line
+from sync.digest import digest_of, range_key, record_pair
 from sync.ids import uuid7
 
 Answer = Callable[[httpx.Request], httpx.Response | None]
@@ -42,6 +43,8 @@ class FakePlatform:
     before: list[Answer] = field(default_factory=list)
     after: list[Answer] = field(default_factory=list)
     page: int = 2
+    unsure: bool = False
+    """Whether leaves may have been forgotten."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
@@ -71,6 +74,12 @@ class FakePlatform:
             return self._push(body)
         if path == "/api/v1/sync/pull":
             return self._pull(request.url.params.get("cursor", ""))
+        if path == "/api/v1/sync/snapshot":
+            return httpx.Response(204)
+        if path == "/api/v1/sync/digest":
+            return self._digest(request.url.params)
+        if path == "/api/v1/sync/lines":
+            return self._lines(body)
         if path == "/api/v1/sync/status":
             after = int(request.url.params["after"])
             lines = [line for line in self.statuses if int(str(line["position"])) > after]
@@ -101,8 +110,26 @@ class FakePlatform:
     def _pull(self, cursor: str) -> httpx.Response:
         start = int(cursor or 0)
         page = self.records[start : start + self.page]
-        more = start + self.page < len(self.records)
-        return ndjson({"epoch": self.epoch, "cursor": str(start + len(page)), "more": more}, *page)
+        end = start + len(page)
+        mark = {"cursor": str(end), "position": end, "more": end < len(self.records)}
+        return ndjson({"epoch": self.epoch, "position": start, "reconcile": self.unsure}, *page, mark)
+
+    def _digest(self, params: httpx.QueryParams) -> httpx.Response:
+        pairs = sorted(record_pair(str(one["kind"]), str(one["id"]), line_of(one)) for one in self.records)
+        end = str(len(self.records))
+        answer: dict[str, object] = {
+            "epoch": self.epoch, "position": len(self.records), "cursor": end, "behind": params.get("cursor") != end,
+        }  # fmt: skip
+        if "range" in params:
+            inside = [pair for pair in pairs if range_key(pair[0]).startswith(params["range"])]
+            return httpx.Response(200, json=answer | {"pairs": [[name, content.hex()] for name, content in inside]})
+        digest = digest_of(pairs)
+        return httpx.Response(200, json=answer | {"count": digest.count, "digest": digest.hex()})
+
+    def _lines(self, body: bytes) -> httpx.Response:
+        wanted = json.loads(body)["records"]
+        known = {(one["kind"], one["id"]): one for one in self.records}
+        return ndjson(*(known[one["kind"], one["id"]] for one in wanted))
 
     def _tus(self, request: httpx.Request, body: bytes) -> httpx.Response:
         path = request.url.path
@@ -122,9 +149,12 @@ class FakePlatform:
 
 def ndjson(*lines: dict[str, object]) -> httpx.Response:
     """An answer of JSON lines."""
-    return httpx.Response(
-        200, content=b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
-    )
+    return httpx.Response(200, content=b"".join(line_of(line) + b"\n" for line in lines))
+
+
+def line_of(record: dict[str, object]) -> bytes:
+    """A line as this stand-in serves it."""
+    return json.dumps(record, ensure_ascii=False).encode()
 
 
 def problem(status: int, code: str, **members: object) -> httpx.Response:
@@ -190,9 +220,6 @@ def handheld(open_handheld: OpenHandheld) -> Handheld:
 
 def keep(handheld: Handheld, *records: dict[str, object]) -> None:
     """Put served records into a handheld's store as a pull would."""
-    rows = (
-        ServedRecord(str(one["kind"]), str(one["id"]), int(str(one["position"])), json.dumps(one).encode())
-        for one in records
-    )
+    rows = (ServedRecord(str(one["kind"]), str(one["id"]), int(str(one["position"])), line_of(one)) for one in records)
     with handheld.saving():
-        handheld.store.keep_records(rows, 0)
+        handheld.store.records.keep(rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from device_sim.handheld.client import Handheld
-from device_sim.handheld.store import FILE_NAME, EvidenceFile, HandheldStore, PendingSegment, ServedRecord
+from device_sim.handheld.store import FILE_NAME, EvidenceFile, HandheldStore, PendingSegment
 from sync.journal import Fork
 from tests.unit.device_sim.handheld.conftest import INSPECTION, an_id
 
@@ -66,22 +66,6 @@ def test_what_was_saved_is_there_after_reopening(tmp_path: Path) -> None:
     again.drop_segment(an_id(2))
     assert again.pending_segment(an_id(2)) is None
     again.close()
-
-
-def test_an_older_position_never_replaces_a_newer_one(store: HandheldStore) -> None:
-    """Served records only move forward, unless a new generation begins."""
-
-    def keep(position: int, generation: int) -> None:
-        store.keep_records([ServedRecord("task", "t", position, str(position).encode())], generation)
-
-    keep(5, 0)
-    keep(3, 0)
-    assert store.served("task", "t") == ServedRecord("task", "t", 5, b"5")
-    keep(3, 1)
-    assert store.served("task", "t") == ServedRecord("task", "t", 3, b"3")
-    keep(2, 2)
-    store.remove_older_generations(3)
-    assert store.served("task", "t") is None
 
 
 def test_the_file_can_be_read_by_other_tools(handheld: Handheld) -> None:

@@ -16,7 +16,7 @@ from server.devices import service as devices
 from server.evidence import api as evidence_api
 from server.exchange import api as exchange_api
 from server.fieldsync import api as fieldsync_api
-from server.fieldsync import decisions_api, feed_api
+from server.fieldsync import decisions_api, erasure_api, feed_api
 from server.inspections import api as inspections_api
 from server.leads import api as leads_api
 from server.pages import api as pages
@@ -34,6 +34,7 @@ DOMAINS = (
     devices_api,
     fieldsync_api,
     decisions_api,
+    erasure_api,
     feed_api,
     inspections_api,
     evidence_api,

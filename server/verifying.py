@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.devices.models import Device
 from server.evidence.models import Evidence
 from server.evidence.service import custody
 from server.exchange.verify import verify_behaviors
-from server.fieldsync.models import Journal, SegmentSignature
+from server.fieldsync.erased import erased_fields
+from server.fieldsync.models import ErasedAct, ErasureOrder, Journal, SegmentSignature
 from server.fieldsync.scrub import damaged, repair
+from server.prooflog.service import is_enqueued
 from server.prooflog.timestamps import verify_timestamps
 from server.prooflog.verify import verify_log
 from server.prooflog.witnesses import verify_cosignatures
@@ -23,6 +25,7 @@ from server.records.models import Act, SyncedRecord
 from server.runtime import Runtime
 from server.web.body import parse_json
 from sync.acts import ActParts, check_commitments, parse_header
+from sync.dots import Dot
 from sync.journal import chain_breaks
 
 CHUNK = 1_000
@@ -55,6 +58,7 @@ def verify_everything(rt: Runtime) -> list[Check]:
             check_journals(session),
             check_signatures(session),
             check_records(session),
+            check_erasures(session),
             check_custody(session),
             Check("证明日志 proof log", leaves, list(log_findings)),
             Check("时间戳与见证 time stamps, witnesses", stamps + cosigned, stamp_findings + cosigned_findings),
@@ -69,10 +73,13 @@ def check_journals(session: Session) -> Check:
         prev, seq = "", 1
         for acts in _chunks_of(session, journal):
             parts = [ActParts(act.header, act.body, act.personal) for act in acts]
+            emptied = {act.seq for act in acts if not act.body}  # lawfully: check_erasures looks at those
             for broken in chain_breaks(parts, parse_json, journal=journal.id, first=seq, prev=prev):
-                check.found(f"{journal.id}:{broken.seq}: {broken.reason}")
+                if broken.seq not in emptied:
+                    check.found(f"{journal.id}:{broken.seq}: {broken.reason}")
+            erased = erased_fields(session, acts)
             for act, part in zip(acts, parts, strict=True):
-                _check_act(check, act, part)
+                _check_act(check, act, part, erased=Dot(act.journal, act.seq) in erased)
             prev, seq = parts[-1].hash(), seq + len(parts)
             check.checked += len(parts)
         if seq - 1 != journal.head_seq or prev != journal.head_hash:
@@ -92,12 +99,12 @@ def _chunks_of(session: Session, journal: Journal) -> Iterator[list[Act]]:
         session.expunge_all()
 
 
-def _check_act(check: Check, act: Act, parts: ActParts) -> None:
+def _check_act(check: Check, act: Act, parts: ActParts, *, erased: bool) -> None:
     if act.hash != parts.hash():
         check.found(f"{act.journal}:{act.seq}: the stored hash is not the act's")
     if act.status in SETTLED:
         try:
-            check_commitments(parse_header(parse_json(parts.header)), parts)
+            check_commitments(parse_header(parse_json(parts.header)), parts, erasable=erased)
         except ValueError as error:
             check.found(f"{act.journal}:{act.seq}: {error}")
 
@@ -150,6 +157,26 @@ def repair_records(rt: Runtime) -> int:
         if not found:
             return repaired
         after = found[-1].id
+
+
+def check_erasures(session: Session) -> Check:
+    """What was erased is gone from acts and records, only by an order, and every order is in the proof log."""
+    check = Check("依法删除 lawful erasures")
+    orders = {order.id: order for order in session.execute(select(ErasureOrder)).scalars() if order.executed_at}
+    for order_id in orders:
+        if not is_enqueued(session, "erasure", order_id):
+            check.found(f"order {order_id}: the proof log does not hold it")
+    query = select(ErasedAct, Act.personal).outerjoin(Act, (Act.journal == ErasedAct.journal) & (Act.seq == ErasedAct.seq))
+    for noted, personal in session.execute(query.order_by(ErasedAct.journal, ErasedAct.seq)):
+        check.checked += 1
+        if noted.order not in orders:
+            check.found(f"{noted.journal}:{noted.seq}: was erased without an order")
+        if personal:
+            check.found(f"{noted.journal}:{noted.seq}: its personal part is still there, although it was erased")
+    known = select(ErasedAct.seq).where(ErasedAct.journal == Act.journal, ErasedAct.seq == Act.seq).exists()
+    for journal, seq in session.execute(select(Act.journal, Act.seq).where(func.length(Act.body) == 0, ~known)):
+        check.found(f"{journal}:{seq}: has no body, and nothing says that it was erased")
+    return check
 
 
 def check_custody(session: Session) -> Check:

@@ -195,7 +195,7 @@ class FieldDevice:
             reply = client.get("/api/v1/sync/pull", query_string={"cursor": cursor, "limit": 500}, headers=self.headers)
             assert reply.status_code == 200, reply.text
             head, *page = lines(reply)
-            records += [by_field(record) for record in page]
+            records += [by_field(record) for record in page if "acts" in record]
             cursor = head["cursor"]
             if not head["more"]:
                 return records

@@ -44,10 +44,11 @@ def check_act(act: LinkedAct, caller: Principal) -> CheckedAct:
     """
     try:
         header = parse_header(act.members)
-        check_commitments(header, act.parts)
+        check_commitments(header, act.parts, erasable=True)  # whether it was erased, its record knows
         fields = parse_fields("body", parse_json(act.parts.body))
         personal = parse_fields("personal", parse_json(act.parts.personal)) if act.parts.personal else {}
-        everything = all_fields(header.op, fields, personal)
+        erased = header.personal is not None and not personal and header.op != DELETE
+        everything = fields if erased else all_fields(header.op, fields, personal)
     except ActError as error:
         raise Problem("invalid-field", field=error.field, detail=error.reason, limit=error.limit) from error
     if header.officer not in caller.officers:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from server.config import load_secret
 from server.devices.service import load_principal
 from server.errors import Problem
+from server.fieldsync.erasure import erase_lines
 from server.fieldsync.models import Journal
 from server.records.feed import FeedScope, Held, Page, read_page
 from server.records.models import Act
@@ -126,6 +127,7 @@ def pull(session: Session, rt: Runtime, caller: Principal, cursor: str, limit: i
     """
     place = open_place(session, rt, caller, cursor)
     page = read_page(session, place.scope, place.position, limit, place.held)
+    page = _with_erasures(session, caller, page)
     head = {"epoch": place.epoch, "position": page.upto, "more": page.more, "reconcile": place.expired}
     head["cursor"] = place.cursor(cursor_key(rt), page.upto, whole=not page.more)
     return [encode(head), *(line for _, line in page.items)]
@@ -138,7 +140,7 @@ def stream(rt: Runtime, caller: Principal, place: Place) -> Iterator[bytes]:
     have changed, the stream breaks off without its last line, and the device asks again from the last cursor it got.
     """
     yield encode({"epoch": place.epoch, "position": place.position, "reconcile": place.expired}) + b"\n"
-    key, sent, position, more = cursor_key(rt), 0, place.position, True
+    key, sent, position, more, told = cursor_key(rt), 0, place.position, True, False
     while more and sent < MAX_STREAM_LINES:
         with rt.db.read() as session:
             try:
@@ -148,10 +150,18 @@ def stream(rt: Runtime, caller: Principal, place: Place) -> Iterator[bytes]:
             if not unchanged or server_state(session).epoch != place.epoch:
                 return
             page = read_page(session, place.scope, position, STREAM_LINES, place.held)
+            if not told:
+                page, told = _with_erasures(session, caller, page), True
         if page.items:
             yield _with_marks(key, place, page)
         sent, position, more = sent + len(page.items), page.upto, page.more
     yield _mark(key, place, position, more=more)
+
+
+def _with_erasures(session: Session, caller: Principal, page: Page) -> Page:
+    """Put before a page what the device is to erase: it hears of it wherever it stands, until it says that it did."""
+    notes = erase_lines(session, caller.subject, page.upto)
+    return replace(page, items=notes + page.items, notes=page.notes + len(notes)) if notes else page
 
 
 def _with_marks(key: bytes, place: Place, page: Page) -> bytes:

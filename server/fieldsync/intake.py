@@ -24,6 +24,7 @@ from server.fieldsync.checks import (
     check_place,
     check_states,
 )
+from server.fieldsync.erased import refuse_incomplete, with_nulls, without_erased
 from server.fieldsync.projections import project
 from server.fieldsync.segment import LinkedAct, Segment
 from server.records.batch import SETTLED, Held, Incoming, Key, RecordBatch, advance_counter
@@ -66,6 +67,8 @@ class Intake(Merging):
     content: Mapping[int, CheckedAct | Problem]
     """What :func:`server.fieldsync.checks.check_acts` found, by number."""
     epoch: str
+    any_erased: bool
+    """Whether the personal data of any record was ever erased."""
     stamps: dict[Dot, int] = field(default_factory=dict)
 
 
@@ -75,6 +78,10 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
     `head_seq` is how far the server had the journal without a gap before this segment.
     """
     journal = work.segment.head.journal
+    if work.any_erased:
+        fresh, work.content = without_erased(work.session, work.caller.subject, fresh, work.content)
+    else:
+        work.content = refuse_incomplete(fresh, work.content)
     contiguous = fresh[0].seq <= head_seq + 1
     for act in fresh:
         work.stamps[Dot(journal, act.seq)] = _corrected_ms(work, act.members)
@@ -296,7 +303,7 @@ def _retry(work: Merging, row: Act) -> set[str]:
     cause: str | None
     try:
         caller = work.caller if row.device == work.caller.subject else load_principal(work.session, str(row.device))
-        checked = check_act(act, caller)
+        checked = with_nulls(work.session, act, check_act(act, caller))
     except Problem as problem:
         cause, work.problems[dot] = None, problem
     else:

@@ -83,6 +83,8 @@ class ErasureOrder(Base):
     decided_by: Mapped[str | None] = mapped_column(String(64))
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     executed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    shredded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the freed bytes were overwritten in the database's files."""
     acts: Mapped[int] = mapped_column(Integer)
     """Acts whose personal part was destroyed."""
 
@@ -110,12 +112,12 @@ class ErasedAct(Base):
 
 
 class ErasureNotice(Base):
-    """That a device is to destroy the personal parts of its own acts on a record; a line of its feed."""
+    """That a device is to destroy the personal parts of its own acts on a record; repeated until it says it has."""
 
     __tablename__ = "erasure_notice"
-    __table_args__ = (Index(None, "device", "position"),)
 
     device: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
     kind: Mapped[str] = mapped_column(String(64), primary_key=True)
     record: Mapped[str] = mapped_column(String(64), primary_key=True)
-    position: Mapped[int] = mapped_column(BigInteger)
+    order: Mapped[str] = mapped_column(String(36), index=True)
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -43,13 +43,17 @@ def push(
     if device is None or device.status != "active":
         raise Problem("unauthenticated", detail="this device is not active")
     journal = _journal(session, rt, caller, segment)
-    epoch = server_state(session).epoch
+    state = server_state(session)
+    epoch = state.epoch
     stored = _stored(session, head.journal, head.first - 1, head.last + 1)
     _refuse_forks(journal, segment, stored)
     fresh = [act for act in segment.acts if act.seq not in stored]
     receipts = {seq: act.receipt for seq, act in stored.items()}
     if fresh:
-        work = Intake(session, rt, caller, RecordBatch(session, rt), segment=segment, content=content, epoch=epoch)
+        work = Intake(
+            session, rt, caller, RecordBatch(session, rt), segment=segment, content=content, epoch=epoch,
+            any_erased=state.erasures > 0,
+        )  # fmt: skip
         receipts |= take_in(work, fresh, journal.head_seq)
         _advance(session, rt, journal, segment)
     device.last_seen_at = device.last_sync_at = rt.now()

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from server.audit.service import SYSTEM, record_event
 from server.db.engine import IN_LIST_LIMIT
 from server.fieldsync.conflicts import field_values
+from server.fieldsync.erased import erased_fields
 from server.records.batch import SETTLED, Key, RecordBatch, seen_of
 from server.records.lines import Placement, encode_line, policies_of
 from server.records.models import Act, SyncedRecord
@@ -29,7 +30,7 @@ def damaged(session: Session, rows: Iterable[SyncedRecord]) -> dict[Key, bytes]:
     acts = _settled_acts(session, [(row.kind, row.id) for row in listed])
     found: dict[Key, bytes] = {}
     for row in listed:
-        state = replay(acts.get((row.kind, row.id), ()), row.kind)
+        state = replay(session, acts.get((row.kind, row.id), ()), row.kind)
         place = Placement(row.region, row.department)
         line = encode_line(row.kind, row.id, row.position, place, state, conflicts(state, policies_of(row.kind)))
         if line != row.line:
@@ -68,12 +69,13 @@ def repair(session: Session, rt: Runtime, keys: Sequence[Key]) -> list[Key]:
     return sorted(wrong)
 
 
-def replay(acts: Iterable[Act], kind: str) -> RecordState:
-    """Return the state that a record's acts amount to, in whatever order they come."""
-    state = RecordState()
+def replay(session: Session, acts: Sequence[Act], kind: str) -> RecordState:
+    """Return the state that a record's acts amount to, in whatever order they come; what was erased is null."""
+    state, erased = RecordState(), erased_fields(session, acts)
     for act in acts:
-        delete = parse_json(act.header)["op"] == DELETE
-        change = Change(Dot(act.journal, act.seq), seen_of(act.header), act.at_ms, field_values(act), delete)
+        dot, delete = Dot(act.journal, act.seq), parse_json(act.header)["op"] == DELETE
+        fields = {**field_values(act), **dict.fromkeys(erased.get(dot, ()))}
+        change = Change(dot, seen_of(act.header), act.at_ms, fields, delete)
         state = join(state, state_of(change, policies_of(kind)))
     return state.pruned()
 

@@ -89,6 +89,13 @@ def sequence_step(session: Session, rt: Runtime) -> int:
     return len(fresh)
 
 
+def is_enqueued(session: Session, kind: str, ref: str) -> bool:
+    """Tell whether something is in the log, or waits for its place in it."""
+    logged = select(Leaf.index).where(Leaf.kind == kind, Leaf.ref == ref).limit(1)
+    waiting = select(PendingLeaf.id).where(PendingLeaf.kind == kind, PendingLeaf.ref == ref).limit(1)
+    return any(session.execute(query).first() is not None for query in (logged, waiting))
+
+
 def pending_count(session: Session, kind: str | None = None) -> int:
     """Return how many leaves wait for a place, all of them or those of one kind."""
     query = select(func.count()).select_from(PendingLeaf)

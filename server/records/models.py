@@ -22,6 +22,8 @@ class ServerState(Base):
     epoch: Mapped[str] = mapped_column(String(36))
     position: Mapped[int] = mapped_column(BigInteger)
     office_seq: Mapped[int] = mapped_column(BigInteger)
+    erasures: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Records whose personal data was lawfully erased; 0: no arriving act need be looked at for that."""
     leaves_expired_to: Mapped[int] = mapped_column(BigInteger, server_default="0", default=0)
     """Position up to which leaves may have been forgotten: a cursor before it ends with a comparison of digests."""
 

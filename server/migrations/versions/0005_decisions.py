@@ -26,6 +26,8 @@ def upgrade() -> None:
     with op.batch_alter_table("conflict") as batch:
         for name, kind in CONFLICT_COLUMNS:
             batch.add_column(sa.Column(name, kind, nullable=True))
+    with op.batch_alter_table("server_state") as batch:
+        batch.add_column(sa.Column("erasures", sa.BigInteger(), server_default="0", nullable=False))
     op.create_table(
         "act_ruling",
         sa.Column("journal", sa.String(36), nullable=False),
@@ -62,6 +64,7 @@ def _create_erasure() -> None:
         sa.Column("decided_by", sa.String(64), nullable=True),
         sa.Column("decided_at", UtcDateTime(), nullable=True),
         sa.Column("executed_at", UtcDateTime(), nullable=True),
+        sa.Column("shredded_at", UtcDateTime(), nullable=True),
         sa.Column("acts", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure_order")),
     )
@@ -87,17 +90,20 @@ def _create_erasure() -> None:
         sa.Column("device", sa.String(36), nullable=False),
         sa.Column("kind", sa.String(64), nullable=False),
         sa.Column("record", sa.String(64), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("order", sa.String(36), nullable=False),
+        sa.Column("acknowledged_at", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["device"], ["device.id"], name=op.f("fk_erasure_notice_device_device")),
         sa.PrimaryKeyConstraint("device", "kind", "record", name=op.f("pk_erasure_notice")),
     )
-    op.create_index(op.f("ix_erasure_notice_device_position"), "erasure_notice", ["device", "position"])
+    op.create_index(op.f("ix_erasure_notice_order"), "erasure_notice", ["order"])
 
 
 def downgrade() -> None:
     """Take the revision back."""
     for table in TABLES:
         op.drop_table(table)
+    with op.batch_alter_table("server_state") as batch:
+        batch.drop_column("erasures")
     with op.batch_alter_table("conflict") as batch:
         for name, _ in CONFLICT_COLUMNS:
             batch.drop_column(name)

@@ -1,0 +1,287 @@
+"""Lawful erasure: an order, approved by a second person, destroys the personal data of some records for good.
+
+What goes are the personal parts of all acts on the records, with their salts, wherever they lie: acts, served lines,
+quarantine. What stays are headers and commitments, so every chain, signature and proof still holds. The order becomes a
+leaf of the proof log, travels to the handhelds that wrote such acts, and stands in a ledger outside the database.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from schemas.kinds import KINDS, personal_fields
+from server.audit.service import SYSTEM, record_event
+from server.clock import from_ms, to_ms
+from server.db.shredding import overwrite_what_is_deleted, shred
+from server.errors import Problem
+from server.fieldsync import erasure_ledger
+from server.fieldsync.conflicts import given_reason
+from server.fieldsync.erased import field_names, notify
+from server.fieldsync.history import read_act
+from server.fieldsync.models import ErasedAct, ErasedRecord, ErasureNotice, ErasureOrder
+from server.prooflog.service import enqueue
+from server.records.batch import SETTLED, Key, RecordBatch
+from server.records.models import Act, SyncedRecord
+from server.records.service import server_state
+from server.runtime import Runtime
+from server.web.auth import Principal, require_scope
+from sync.acts import encode
+from sync.dots import Dot, parse_dot
+from sync.registers import Live, RecordState, from_live
+
+MAX_RECORDS = 200
+"""Records of one order."""
+MAX_BASIS_CHARS = 200
+PROBLEM_MEMBERS = ("type", "title", "status", "code", "field")
+"""What stays of a quarantined act's problem: its detail may quote what was wrong."""
+
+
+def order_erasure(
+    session: Session, rt: Runtime, caller: Principal, records: Sequence[Key], basis: str, reason: str
+) -> ErasureOrder:
+    """Ask for the erasure of the personal data of some records; nothing happens until another person approves it.
+
+    Raises:
+        Problem: `not-found` for a record outside the caller's scope; `invalid-field` without basis, reason or records;
+            `limit-exceeded` for too many.
+    """
+    if not basis.strip() or len(basis) > MAX_BASIS_CHARS:
+        raise Problem("invalid-field", field="basis", detail="the legal basis is needed", limit=MAX_BASIS_CHARS)
+    if len(records) > MAX_RECORDS:
+        raise Problem("limit-exceeded", field="records", detail="too many records", limit=MAX_RECORDS)
+    if not records:
+        raise Problem("invalid-field", field="records", detail="at least one record is needed")
+    rows = [session.get(SyncedRecord, key) for key in sorted(set(records))]
+    for row in rows:
+        if row is None:
+            raise Problem("not-found", field="records", detail="no record with this kind and id")
+        require_scope(caller, row.region, row.department)
+    found = [row for row in rows if row is not None]
+    order = ErasureOrder(
+        id=rt.new_id(), region=found[0].region, department=found[0].department, basis=basis.strip(),
+        reason=given_reason(reason), records=[[row.kind, row.id] for row in found], status="requested",
+        requested_by=caller.subject, requested_at=rt.now(), acts=0,
+    )  # fmt: skip
+    session.add(order)
+    session.flush()
+    record_event(session, rt, caller.subject, "erasure.request", "erasure", order.id, {"basis": order.basis})
+    return order
+
+
+def decide_order(session: Session, rt: Runtime, caller: Principal, order_id: str, *, approve: bool) -> ErasureOrder:
+    """Approve or refuse an order, as a second person. The worker executes what was approved.
+
+    Raises:
+        Problem: `not-found`; `illegal-transition` for an order that is decided; `forbidden` for one's own order.
+    """
+    order = find_order(session, caller, order_id, lock=True)
+    if order.status != "requested":
+        raise Problem("illegal-transition", detail=f"this order is {order.status}", legal=[])
+    if approve and order.requested_by == caller.subject:
+        raise Problem("forbidden", detail="an order is approved by another person than who asked for it")
+    order.status = "approved" if approve else "refused"
+    order.decided_by, order.decided_at = caller.subject, rt.now()
+    record_event(session, rt, caller.subject, f"erasure.{'approve' if approve else 'refuse'}", "erasure", order.id)
+    return order
+
+
+def find_order(session: Session, caller: Principal, order_id: str, *, lock: bool = False) -> ErasureOrder:
+    """Return an order of the caller's scope.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    order = session.get(ErasureOrder, order_id, with_for_update=lock or None)
+    if order is None:
+        raise Problem("not-found", detail="no order with this id")
+    require_scope(caller, order.region, order.department)
+    return order
+
+
+def list_orders(session: Session, caller: Principal, *, after: str, limit: int) -> list[ErasureOrder]:
+    """Return the orders of the caller's scope, oldest first."""
+    query = select(ErasureOrder).where(
+        ErasureOrder.region.startswith(caller.region, autoescape=True), ErasureOrder.id > after
+    )
+    if caller.department:
+        query = query.where(ErasureOrder.department == caller.department)
+    return list(session.execute(query.order_by(ErasureOrder.id).limit(limit)).scalars())
+
+
+def waiting_devices(session: Session, order_id: str) -> list[str]:
+    """Return the devices that have not yet said that they have destroyed theirs."""
+    query = select(ErasureNotice.device).where(ErasureNotice.order == order_id, ErasureNotice.acknowledged_at.is_(None))
+    return sorted(set(session.execute(query).scalars()))
+
+
+def acknowledge(session: Session, rt: Runtime, caller: Principal, records: Sequence[Key]) -> int:
+    """Note that a device has destroyed the personal parts of its acts on some records; returns how many it had to."""
+    count = 0
+    for key in records:
+        notice = session.get(ErasureNotice, (caller.subject, *key))
+        if notice is not None and notice.acknowledged_at is None:
+            notice.acknowledged_at = rt.now()
+            count += 1
+            detail = {"order": notice.order}
+            record_event(session, rt, caller.subject, "erasure.acknowledge", key[0], key[1], detail)
+    return count
+
+
+def erase_lines(session: Session, device: str, position: int) -> list[tuple[int, bytes]]:
+    """Return the lines of a device's feed that tell it to erase, each until it is acknowledged."""
+    query = select(ErasureNotice).where(ErasureNotice.device == device, ErasureNotice.acknowledged_at.is_(None))
+    rows = session.execute(query.order_by(ErasureNotice.kind, ErasureNotice.record).limit(MAX_RECORDS)).scalars()
+    return [
+        (position, encode({"kind": row.kind, "id": row.record, "position": position, "erase": True})) for row in rows
+    ]
+
+
+def erase(rt: Runtime) -> int:
+    """Worker step: execute one approved order, and see that its bytes really go; returns how many orders it moved."""
+    with rt.db.write() as session:
+        executed = execute_approved(session, rt)
+    with rt.db.read() as session:
+        unfinished = _unshredded(session)
+    if not unfinished:
+        return executed
+    shred(rt.db, "act", "synced_record")
+    for path in (rt.settings.home / "snapshots").glob("*.gz"):
+        path.unlink(missing_ok=True)
+    with rt.db.write() as session:
+        for order_id in unfinished:
+            session.get_one(ErasureOrder, order_id).shredded_at = rt.now()
+    return len(unfinished)
+
+
+def _unshredded(session: Session) -> list[str]:
+    query = select(ErasureOrder.id).where(ErasureOrder.status == "executed", ErasureOrder.shredded_at.is_(None))
+    return list(session.execute(query).scalars())
+
+
+def execute_approved(session: Session, rt: Runtime) -> int:
+    """Execute one approved order, in the caller's transaction; returns how many were."""
+    query = select(ErasureOrder).where(ErasureOrder.status == "approved").order_by(ErasureOrder.id).limit(1)
+    order = session.execute(query.with_for_update(skip_locked=True)).scalar_one_or_none()
+    if order is None:
+        return 0
+    _execute(session, rt, order, rt.now(), {})
+    return 1
+
+
+def replay_ledger(session: Session, rt: Runtime) -> int:
+    """Execute again what a restored backup does not know, or knows as unerased; returns how many orders were.
+
+    Raises:
+        ValueError: the ledger was changed.
+    """
+    replayed = 0
+    for entry in erasure_ledger.read(rt.settings.erasure_ledger):
+        order = session.get(ErasureOrder, entry["order"])
+        if order is not None and order.status == "executed":
+            continue
+        if order is None:
+            order = ErasureOrder(id=entry["order"], acts=0, requested_at=from_ms(entry["requested_ms"]))
+            session.add(order)
+        for name in ("region", "department", "basis", "reason", "records", "requested_by", "decided_by"):
+            setattr(order, name, entry[name])
+        order.status, order.decided_at = "approved", from_ms(entry["decided_ms"])
+        session.flush()
+        _execute(session, rt, order, from_ms(entry["executed_ms"]), entry["acts"])
+        replayed += 1
+    return replayed
+
+
+def _execute(session: Session, rt: Runtime, order: ErasureOrder, at: datetime, known: Mapping[str, list[str]]) -> None:
+    """Destroy, in one transaction; `known` are the acts that the ledger names, which may not be here (again) yet."""
+    overwrite_what_is_deleted(session)
+    keys: list[Key] = [(kind, record) for kind, record in order.records]
+    batch = RecordBatch(session, rt)
+    batch.load(keys)
+    erased: dict[Dot, list[str]] = {parse_dot(dot): names for dot, names in known.items()}
+    for key in keys:
+        erased |= _erase_acts(session, key, order.id)
+        session.merge(ErasedRecord(kind=key[0], record=key[1], order=order.id))
+        if key in batch.records:
+            held = batch.records[key]
+            held.state, held.changed = _without_personal(key[0], held.state), True
+    for dot, names in erased.items():
+        session.merge(ErasedAct(journal=dot.journal, seq=dot.seq, order=order.id, fields=names))
+    order.status, order.executed_at, order.acts = "executed", at, len(erased)
+    session.flush()
+    server_state(session).erasures += len(keys)
+    batch.take_positions()
+    batch.flush()
+    acts = {str(dot): names for dot, names in sorted(erased.items())}
+    enqueue(session, rt, "erasure", order.id, _leaf(order, acts, to_ms(at)))
+    record_event(session, rt, SYSTEM, "erasure.execute", "erasure", order.id, {"acts": len(erased)})
+    session.flush()
+    erasure_ledger.append(rt.settings.erasure_ledger, _entry(order, acts, to_ms(at)))
+
+
+def _erase_acts(session: Session, key: Key, order: str) -> dict[Dot, list[str]]:
+    """Destroy the personal data of all acts on a record, whatever became of them; returns what each had set."""
+    private = personal_fields(KINDS[key[0]].schema) if key[0] in KINDS else frozenset()
+    erased: dict[Dot, list[str]] = {}
+    devices: set[str] = set()
+    query = select(Act).where(Act.kind == key[0], Act.record == key[1])
+    for act in session.execute(query.order_by(Act.journal, Act.seq).with_for_update()).scalars():
+        names = field_names(act.personal) or []
+        misplaced = act.status not in SETTLED and _may_hold(act, private)
+        if not act.personal and not misplaced:
+            continue
+        act.personal = b""
+        if misplaced:
+            names = sorted({*names, *(private & read_act(act)["fields"].keys())})
+            act.body = b""
+        if act.problem:
+            act.problem = {name: value for name, value in act.problem.items() if name in PROBLEM_MEMBERS}
+        erased[Dot(act.journal, act.seq)] = names
+        if act.device:
+            devices.add(act.device)
+    session.flush()
+    for device in sorted(devices):
+        notify(session, device, key, order)
+    return erased
+
+
+def _may_hold(act: Act, private: frozenset[str]) -> bool:
+    """Whether the body of an act that was never checked may hold personal data in the wrong place."""
+    names = field_names(act.body)
+    return names is None or not private.isdisjoint(names)
+
+
+def _without_personal(kind: str, state: RecordState) -> RecordState:
+    private = personal_fields(KINDS[kind].schema)
+    return from_live(
+        {
+            name: [Live(entry.dot, None if name in private else entry.value, entry.at_ms) for entry in values]
+            for name, values in state.live_fields().items()
+        }
+    )
+
+
+def _leaf(order: ErasureOrder, acts: Mapping[str, Sequence[str]], at_ms: int) -> bytes:
+    """What the proof log holds of an order: which one, when, and a commitment to the acts."""
+    named = hashlib.sha256("\n".join(sorted(acts)).encode()).hexdigest()
+    return encode({"order": order.id, "at_ms": at_ms, "count": len(acts), "acts": named})
+
+
+def _entry(order: ErasureOrder, acts: Mapping[str, Sequence[str]], at_ms: int) -> dict[str, Any]:
+    return {
+        "order": order.id,
+        "region": order.region,
+        "department": order.department,
+        "basis": order.basis,
+        "reason": order.reason,
+        "records": order.records,
+        "requested_by": order.requested_by,
+        "requested_ms": to_ms(order.requested_at),
+        "decided_by": order.decided_by,
+        "decided_ms": to_ms(order.decided_at) if order.decided_at else 0,
+        "executed_ms": at_ms,
+        "acts": dict(acts),
+    }

@@ -1,0 +1,236 @@
+"""Lawful erasure on both databases: what goes, what stays, who must agree, late arrivals, and a restored backup."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import delete, update
+
+from server.fieldsync import erasure_ledger
+from server.fieldsync.erasure import erase, replay_ledger
+from server.fieldsync.models import ErasedAct, ErasedRecord, ErasureNotice, ErasureOrder
+from server.prooflog.models import PendingLeaf
+from server.records.models import Act, ServerState, SyncedRecord
+from server.runtime import Runtime
+from server.verifying import verify_everything
+from sync.acts import ActParts, commitment
+from tests.conftest import SignIn
+from tests.contract.test_decisions import Desk, record_of
+from tests.field_device import FieldDevice, World, lines, live_dots, make_world
+
+SECRET = "当事人陈述甲乙丙"
+BASIS = "个人信息保护法第四十七条"
+
+
+@pytest.fixture
+def world(rt: Runtime) -> World:
+    """A seeded platform."""
+    return make_world(rt)
+
+
+@pytest.fixture
+def device(rt: Runtime, world: World) -> FieldDevice:
+    """The first officer's handheld."""
+    return FieldDevice(rt, world.officers[0], 1)
+
+
+@pytest.fixture
+def desk(client: FlaskClient, sign_in: SignIn) -> Desk:
+    """An operator."""
+    return Desk(client, sign_in("operator"))
+
+
+@pytest.fixture
+def second(client: FlaskClient, sign_in: SignIn) -> Desk:
+    """Another operator."""
+    return Desk(client, sign_in("operator"))
+
+
+def written(client: FlaskClient, world: World, device: FieldDevice) -> list[str]:
+    """A statement and a scene in one act, a contact quarantined in the wrong part; returns what was seen before."""
+    seen = live_dots(record_of(device, client, world.inspection))
+    device.write("inspection", world.inspection, {"statement": SECRET, "scene": "仓库"}, seen)
+    device.verdicts(client)
+    return seen
+
+
+def ordered(desk: Desk, second: Desk, world: World, rt: Runtime) -> str:
+    """Order the erasure of the inspection, approve and execute it; returns the order."""
+    records = [{"kind": "inspection", "id": world.inspection}]
+    order: str = desk.post("/erasures", 201, records=records, basis=BASIS)["id"]
+    second.post(f"/erasures/{order}/approve")
+    assert erase(rt) == 1
+    return order
+
+
+def faults(rt: Runtime) -> list[str]:
+    """Everything that verification finds."""
+    return [finding for check in verify_everything(rt) for finding in check.findings]
+
+
+def stored(rt: Runtime) -> bytes:
+    """All bytes of acts and records on the server."""
+    with rt.db.read() as session:
+        acts = [act.header + act.body + act.personal for act in session.query(Act)]
+        return b"".join([*acts, *(row.line for row in session.query(SyncedRecord))])
+
+
+def test_erasure_destroys_and_breaks_nothing(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
+) -> None:
+    """Personal bytes are gone from acts, lines and files; dots, chains and other fields stay; verify passes."""
+    written(client, world, device)
+    assert SECRET.encode() in stored(rt)
+    order = ordered(desk, second, world, rt)
+    assert SECRET.encode() not in stored(rt)
+    line = record_of_other(rt, client, world)
+    assert line["fields"]["statement"][0] | {"at_ms": 0} == {"dot": f"{device.journal}:1", "value": None, "at_ms": 0}
+    assert line["fields"]["scene"][0]["value"] == "仓库"
+    assert faults(rt) == []
+    entry = next(e for e in desk.get(f"/records/inspection/{world.inspection}/history")["entries"] if e["device"])
+    assert (entry["erased"], entry["erasure"], entry["fields"]) == (["statement"], order, {"scene": "仓库"})
+    with rt.db.read() as session:
+        leaf = session.query(PendingLeaf).filter(PendingLeaf.kind == "erasure").one()
+        assert (leaf.ref, json.loads(leaf.data)["count"]) == (order, 1)
+    if rt.db.is_sqlite:
+        files = rt.settings.home.glob("fieldproof.db*")
+        assert not any(SECRET.encode() in path.read_bytes() for path in files)
+
+
+def record_of_other(rt: Runtime, client: FlaskClient, world: World) -> dict[str, Any]:
+    """The inspection as the second officer's new handheld pulls it."""
+    return record_of(FieldDevice(rt, world.officers[1], 9), client, world.inspection)
+
+
+def test_two_people_are_needed(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime, sign_in: SignIn
+) -> None:
+    """Nobody approves an order of their own; refused and executed orders are final; scope and limits hold."""
+    written(client, world, device)
+    records = [{"kind": "inspection", "id": world.inspection}]
+    order = desk.post("/erasures", 201, records=records, basis=BASIS)["id"]
+    desk.post(f"/erasures/{order}/approve", 403)
+    assert erase(rt) == 0
+    second.post(f"/erasures/{order}/refuse")
+    second.post(f"/erasures/{order}/approve", 409)
+    assert erase(rt) == 0
+    assert SECRET.encode() in stored(rt)
+    assert [one["status"] for one in desk.get("/erasures")["orders"]] == ["refused"]
+    desk.post("/erasures", 404, records=[{"kind": "inspection", "id": world.task}], basis=BASIS)
+    desk.post("/erasures", 422, records=[], basis=BASIS)
+    desk.post("/erasures", 422, records=records, basis=" ")
+    outside = Desk(client, sign_in("operator", region="4202"))
+    outside.post("/erasures", 404, records=records, basis=BASIS)
+    outside.get(f"/erasures/{order}", 404)
+    assert outside.get("/erasures")["orders"] == []
+
+
+def test_handhelds_are_told_until_they_say_so(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
+) -> None:
+    """The device that wrote it gets an erase line with every pull until it acknowledges; others get none."""
+    written(client, world, device)
+    order = ordered(desk, second, world, rt)
+    for _ in range(2):
+        told = [line for line in lines(client.get("/api/v1/sync/pull", headers=device.headers)) if line.get("erase")]
+        assert [(line["kind"], line["id"]) for line in told] == [("inspection", world.inspection)]
+    assert desk.get(f"/erasures/{order}")["waiting_devices"] == [device.id]
+    done = {"records": [{"kind": "inspection", "id": world.inspection}]}
+    for count in (1, 0):
+        reply = client.post("/api/v1/sync/erasures", json=done, headers=device.headers)
+        assert reply.json == {"acknowledged": count}
+    assert desk.get(f"/erasures/{order}")["waiting_devices"] == []
+    assert not any("erase" in line for line in lines(client.get("/api/v1/sync/pull", headers=device.headers)))
+
+
+def test_an_erased_record_takes_no_personal_data(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
+) -> None:
+    """Acts that arrive later lose their personal part on arrival, held ones too, and are merged all the same."""
+    written(client, world, device)
+    ordered(desk, second, world, rt)
+    late = FieldDevice(rt, world.officers[1], 2)
+    late.write("inspection", world.inspection, {"statement": SECRET + "一", "scene": "门口"})
+    late.write("inspection", world.inspection, {"contact": SECRET + "二"}, [f"{late.journal}:1"])
+    late.write("inspection", world.inspection, {"statement": SECRET + "三"}, [f"{late.journal}:1"])
+    assert late.verdicts(client, late.segment(2)) == ["held", "held"]
+    assert late.verdicts(client)[0] == "merged"
+    assert SECRET.encode() not in stored(rt)
+    line = record_of(device, client, world.inspection)
+    assert {entry["value"] for entry in line["fields"]["statement"]} == {None}
+    assert [entry["dot"] for entry in line["fields"]["contact"]] == [f"{late.journal}:2"]
+    assert faults(rt) == []
+    assert desk.get("/erasures")["orders"][0]["status"] == "executed"
+
+
+def test_held_and_quarantined_acts_are_erased_too(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
+) -> None:
+    """Personal data in the wrong part of a quarantined act, and in acts that wait, goes as well; they can go on."""
+    seen = written(client, world, device)
+    salt = "A" * 22
+    wrong = json.dumps({"salt": salt, "fields": {"contact": SECRET, "form": "99"}}, ensure_ascii=False).encode()
+    parts = device.write("inspection", world.inspection, {"form": "99"}, seen)
+    header = parts.header.replace(commitment(parts.body).encode(), commitment(wrong).encode())
+    device.acts[-1] = ActParts(header, wrong)
+    assert device.verdicts(client)[1:] == ["quarantined"]
+    other = FieldDevice(rt, world.officers[1], 2)
+    other.write("inspection", world.inspection, {"scene": "一"})
+    other.write("inspection", world.inspection, {"contact": SECRET}, [f"{other.journal}:1"])
+    assert other.verdicts(client, other.segment(2)) == ["held"]
+    ordered(desk, second, world, rt)
+    assert SECRET.encode() not in stored(rt)
+    assert other.verdicts(client)[0] == "merged"
+    assert faults(rt) == []
+    reply = client.get("/api/v1/sync/status", query_string={"journal": other.journal}, headers=other.headers)
+    assert [line["status"] for line in lines(reply)[1:]] == ["merged", "merged"], reply.text
+
+
+def test_a_missing_personal_part_needs_an_erasure(client: FlaskClient, world: World, device: FieldDevice) -> None:
+    """Nobody leaves out a personal part on a record that was not erased."""
+    parts = device.write("inspection", world.inspection, {"statement": SECRET, "scene": "一"})
+    device.acts[-1] = ActParts(parts.header, parts.body)
+    reply = lines(device.push(client))
+    assert (reply[1]["verdict"], reply[1]["problem"]["field"]) == ("quarantined", "personal")
+
+
+def test_a_restored_backup_erases_again(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
+) -> None:
+    """The ledger outside the database erases again what a restored backup still has; twice changes nothing."""
+    written(client, world, device)
+    with rt.db.read() as session:
+        personal = {(act.journal, act.seq): act.personal for act in session.query(Act)}
+        line = session.get_one(SyncedRecord, ("inspection", world.inspection)).line
+    order = ordered(desk, second, world, rt)
+    with rt.db.write() as session:  # what a backup from before the order holds
+        for (journal, seq), part in personal.items():
+            session.execute(update(Act).where(Act.journal == journal, Act.seq == seq).values(personal=part))
+        session.execute(update(SyncedRecord).where(SyncedRecord.id == world.inspection).values(line=line))
+        for table in (ErasedAct, ErasedRecord, ErasureNotice, ErasureOrder, PendingLeaf):
+            session.execute(delete(table))
+        session.execute(update(ServerState).values(erasures=0))
+    assert SECRET.encode() in stored(rt)
+    for count in (1, 0):
+        with rt.db.write() as session:
+            assert replay_ledger(session, rt) == count
+    assert SECRET.encode() not in stored(rt)
+    assert [one["id"] for one in desk.get("/erasures")["orders"]] == [order]
+    assert desk.get(f"/erasures/{order}")["waiting_devices"] == [device.id]
+    with rt.db.read() as session:
+        assert [row.fields for row in session.query(ErasedAct)] == [["statement"]]
+
+
+def test_ledger_is_chained(tmp_path: Path) -> None:
+    """A torn last line does not count, an order is entered once, and a changed line is noticed."""
+    ledger = tmp_path / "erasures.ndjson"
+    for number in ("a", "b", "a"):
+        erasure_ledger.append(ledger, {"order": number})
+    assert [entry["order"] for entry in erasure_ledger.read(ledger)] == ["a", "b"]
+    ledger.write_bytes(ledger.read_bytes() + b'{"order":')
+    assert len(erasure_ledger.read(ledger)) == 2
+    ledger.write_bytes(ledger.read_bytes().replace(b'"a"', b'"c"'))
+    with pytest.raises(ValueError, match="line 2"):
+        erasure_ledger.read(ledger)

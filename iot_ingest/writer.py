@@ -14,6 +14,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from iot_ingest.batcher import Delivery
+from iot_ingest.codecs.contract import understand_body
 from iot_ingest.decode import decode
 from schemas.telemetry import Message
 from server.leads import service as leads
@@ -142,7 +143,8 @@ class Writer:
 
 def as_message(letter: DeadLetter) -> Message:
     """Return a dead letter's content decoded again, by today's tables; a single reading becomes a message of one."""
-    payload = letter.payload
-    if not letter.whole:
-        payload = json.dumps({"seq": letter.seq or 1, "readings": [json.loads(payload)]}).encode()
-    return decode(letter.topic, payload, letter.received_at)
+    if letter.whole:
+        return decode(letter.topic, letter.payload, letter.received_at)
+    body = {"seq": letter.seq or 1, "readings": [json.loads(letter.payload)]}
+    payload, numbered = json.dumps(body).encode(), letter.seq != 0
+    return understand_body(letter.topic, payload, letter.received_at, letter.sensor_id, body, numbered=numbered)

@@ -22,7 +22,11 @@ from marshmallow import Schema, fields, validate
 from msgspec import Struct
 
 TOPIC_PREFIX = "fieldproof/v1"
-SUBSCRIPTION = f"{TOPIC_PREFIX}/+/readings"
+JSON, SENML, CBOR, HJ212 = "readings", "senml", "cbor", "hj212"
+FORMATS = (JSON, SENML, CBOR, HJ212)
+"""The last level of a topic names the format."""
+SUBSCRIPTION = f"{TOPIC_PREFIX}/+/{JSON}"
+SUBSCRIPTIONS = tuple(f"{TOPIC_PREFIX}/+/{name}" for name in FORMATS)
 """What an ingester subscribes to."""
 
 MESSAGE_LIMIT_BYTES = 64 * 1024
@@ -70,6 +74,9 @@ FACTOR_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES[
 FLAG_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["flags"].items()}
 KIND_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["kinds"].items()}
 REASON_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["invalid_reasons"].items()}
+HJ212_FACTORS: Mapping[str, str] = {row["hj212"]: code for code, row in CODES["factors"].items() if "hj212" in row}
+CHANNEL_UNIT = ""
+"""The unit of a reading whose format names none: the one that the registry gives its channel."""
 COUNTING_FLAGS = frozenset(code for code, row in CODES["flags"].items() if row["counts"])
 """Flags whose data may count as valid."""
 FLAGS = frozenset(CODES["flags"])
@@ -108,7 +115,7 @@ class Refusal(Struct, frozen=True):
 class Message(Struct, frozen=True):
     """One delivery after decoding. Every reading in it is either in `readings` or stands behind one of `refusals`.
 
-    `seq` is None when the message could not be read far enough to know it.
+    `seq` is None when the message could not be read far enough to know it, and 0 in a format without numbers.
     """
 
     topic: str
@@ -118,24 +125,36 @@ class Message(Struct, frozen=True):
     seq: int | None = None
     readings: tuple[Reading, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    sent_at: datetime | None = None
+    """When the sensor sent it, by its own clock; None where the format or the sensor does not say."""
 
 
-def readings_topic(sensor: str) -> str:
-    """Return the topic a sensor publishes its readings on.
+def unit_scale(unit: str, wanted: str) -> float | None:
+    """Return by what a value in `unit` is multiplied to be in `wanted`, or None if there is no such number."""
+    return 1.0 if unit == wanted else CODES["units"][wanted]["from"].get(unit)
+
+
+def readings_topic(sensor: str, form: str = JSON) -> str:
+    """Return the topic a sensor publishes its readings on, in one of :data:`FORMATS`.
 
     Raises:
         ValueError: the id could not be one topic level.
     """
     if not SENSOR_ID.fullmatch(sensor):
         raise ValueError(f"not a sensor id: {sensor!r}")
-    return f"{TOPIC_PREFIX}/{sensor}/readings"
+    return f"{TOPIC_PREFIX}/{sensor}/{form}"
 
 
 def sensor_of(topic: str) -> str | None:
-    """Return the sensor id that a topic names, or None if it is no readings topic."""
+    """Return the sensor id that a topic names, or None if it is no topic of readings."""
+    return (sender_of(topic) or (None, ""))[0]
+
+
+def sender_of(topic: str) -> tuple[str, str] | None:
+    """Return the sensor id and the format that a topic names, or None if it is no topic of readings."""
     head, _, rest = topic.partition(f"{TOPIC_PREFIX}/")
-    sensor, _, tail = rest.partition("/")
-    return sensor if not head and tail == "readings" and SENSOR_ID.fullmatch(sensor) else None
+    sensor, _, form = rest.partition("/")
+    return (sensor, form) if not head and form in FORMATS and SENSOR_ID.fullmatch(sensor) else None
 
 
 def parse_time(text: str) -> datetime | None:
@@ -170,14 +189,18 @@ def payload_identity(topic: str, payload: bytes) -> str:
     return hashlib.sha256(topic.encode("utf-8", "backslashreplace") + b"\n" + payload).hexdigest()
 
 
+UNITS = sorted({*CODES["units"], *(unit for row in CODES["units"].values() for unit in row["from"])})
+
+
 class ReadingSchema(Schema):
     """A reading as a sensor sends it."""
 
     time = fields.AwareDateTime(required=True, metadata={"description": "data time, ISO 8601 with offset"})
     factor = fields.String(required=True, validate=validate.OneOf(sorted(FACTORS)))
     value = fields.Float(required=True, allow_none=True, metadata={"description": "null when there is no value"})
-    unit = fields.String(required=True, validate=validate.OneOf(sorted(CODES["units"])))
+    unit = fields.String(required=True, validate=validate.OneOf(UNITS))
     flag = fields.String(load_default="N", validate=validate.OneOf(sorted(FLAGS)))
+    kind = fields.String(load_default=HOUR, validate=validate.OneOf(sorted(KIND_NUMBERS)))
 
 
 class MessageSchema(Schema):
@@ -185,4 +208,5 @@ class MessageSchema(Schema):
 
     seq = fields.Integer(required=True, strict=True, validate=validate.Range(1, SEQ_LIMIT))
     sensor = fields.String(metadata={"description": "optional; must be the topic's sensor"})
+    sent = fields.AwareDateTime(metadata={"description": "optional; when it was sent, by the sensor's own clock"})
     readings = fields.List(fields.Nested(ReadingSchema), required=True, validate=validate.Length(1, READINGS_LIMIT))

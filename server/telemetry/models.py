@@ -47,7 +47,96 @@ class Sensor(Base):
     channels: Mapped[dict[str, Any]] = mapped_column(JsonValue)
     """Factor → {"low", "high"}: what the sensor measures, and within which range it is believed."""
     mqtt_user: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
+    device_type: Mapped[str | None] = mapped_column(String(CODE_CHARS), ForeignKey("device_type.code"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class DeviceType(Base):
+    """A type of sensor: what its channels measure."""
+
+    __tablename__ = "device_type"
+
+    code: Mapped[str] = mapped_column(String(CODE_CHARS), primary_key=True)
+    title_zh: Mapped[str] = mapped_column(String(200))
+    title_en: Mapped[str] = mapped_column(String(200))
+    channels: Mapped[dict[str, Any]] = mapped_column(JsonValue)
+    """Factor → {"low", "high", "unit", "precision", "interval_s"}; what a channel leaves out is the factor's usual."""
+
+
+class SensorPeriod(Base):
+    """A time in which nothing a sensor says counts: it is calibrated, maintained, or not in service."""
+
+    __tablename__ = "sensor_period"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    """A key of `registry.PERIODS`."""
+    starts_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Not included; null while it lasts."""
+    note: Mapped[str] = mapped_column(String(DETAIL_CHARS))
+
+
+class SensorCredential(Base):
+    """How a sensor proves to the broker who it is: a token (kept as digests only) or a client certificate."""
+
+    __tablename__ = "sensor_credential"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    """`token` or `certificate`."""
+    digest: Mapped[str] = mapped_column(String(200))
+    """Of a token: PBKDF2 as mosquitto's password file has it; of a certificate: the SHA-256 of its DER form."""
+    nats_digest: Mapped[str] = mapped_column(String(200))
+    """Of a token: bcrypt, as NATS takes it; empty for a certificate."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class SensorPresence(Base):
+    """Whether a sensor is connected to its broker, as its own words and its last will say."""
+
+    __tablename__ = "sensor_presence"
+
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
+    online: Mapped[bool] = mapped_column(Boolean)
+    since_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SensorCommand(Base):
+    """Something asked of a sensor over the broker, and what it answered."""
+
+    __tablename__ = "sensor_command"
+    __table_args__ = (Index("ix_sensor_command_status_id", "status", "id"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), index=True)
+    name: Mapped[str] = mapped_column(String(16))
+    """`set-interval` or `history`."""
+    parameters: Mapped[dict[str, Any]] = mapped_column(JsonValue)
+    status: Mapped[str] = mapped_column(String(16))
+    """asked → sent → done, refused or expired."""
+    asked_by: Mapped[str] = mapped_column(String(64))
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    answer: Mapped[str] = mapped_column(String(DETAIL_CHARS))
+
+
+class SequenceGap(Base):
+    """Numbers of a sensor that were given up: its messages from `first_seq` to `last_seq` did not come in time."""
+
+    __tablename__ = "sequence_gap"
+
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
+    first_seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    last_seq: Mapped[int] = mapped_column(BigInteger)
+    given_up_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    came_late: Mapped[int] = mapped_column(BigInteger)
+    """How many of them came after all."""
 
 
 class StoredReading(Base):

@@ -15,9 +15,10 @@ import msgspec
 from sqlalchemy import Table, select
 from sqlalchemy.orm import Session
 
-from schemas.telemetry import FACTOR_NUMBERS, FLAG_NUMBERS, HOUR, KIND_NUMBERS, REASON_NUMBERS, Message
+from schemas.telemetry import CHANNEL_UNIT, FACTOR_NUMBERS, FLAG_NUMBERS, HOUR, KIND_NUMBERS, REASON_NUMBERS, Message
 from server.db.bulk import Bulk, Micros, time_binder
 from server.db.engine import IN_LIST_LIMIT
+from server.telemetry.judging import in_factor_unit, judge, skew_ms
 from server.telemetry.models import SensorProgress, StoredReading
 from server.telemetry.registry import SensorEntry
 from server.telemetry.validation import UNBELIEVABLE_TIMES, invalid_reason
@@ -30,7 +31,7 @@ ValidMean = tuple[datetime, str, float]
 _PLAIN = ("at", "sensor_id", "factor", "kind", "value", "flag", "valid", "seq", "received_at")
 _READINGS = Bulk(cast(Table, StoredReading.__table__), _PLAIN)
 """Without the columns that are null in valid readings: the driver takes long over each null."""
-_INVALID = Bulk(cast(Table, StoredReading.__table__), (*_PLAIN, "reason"))
+_OTHERS = Bulk(cast(Table, StoredReading.__table__), (*_PLAIN, "reason", "skew_ms"))
 _PROGRESS = Bulk(
     cast(Table, SensorProgress.__table__),
     ("sensor_id", "complete_seq", "held", "skipped", "last_seen_at", "newest"),
@@ -52,8 +53,8 @@ class Line:
     messages: list[Message] = field(default_factory=list)
     rows: list[Tuple] = field(default_factory=list)
     """Valid readings, in the order of `_PLAIN`."""
-    invalid: list[Tuple] = field(default_factory=list)
-    """The same, each with its reason."""
+    others: list[Tuple] = field(default_factory=list)
+    """Invalid readings, and those of a sensor that said what time it had: the same with reason and skew."""
     means: list[ValidMean] = field(default_factory=list)
 
 
@@ -67,12 +68,12 @@ class Sorted:
     @property
     def valid(self) -> int:
         """How many readings of the ordinary course are valid."""
-        return sum(len(line.rows) for line in self.lines)
+        return sum(len(line.rows) + sum(row[6] for row in line.others) for line in self.lines)
 
     @property
     def invalid(self) -> int:
         """How many are not."""
-        return sum(len(line.invalid) for line in self.lines)
+        return sum(1 - row[6] for line in self.lines for row in line.others)
 
 
 def sort(session: Session, sensors: Mapping[str, SensorEntry], messages: Sequence[Message]) -> Sorted:
@@ -102,31 +103,41 @@ def sort(session: Session, sensors: Mapping[str, SensorEntry], messages: Sequenc
 def _continue(line: Line, message: Message) -> bool:
     """Add a message to its line; False, with the line spoilt, if it is not ordinary."""
     seq = message.seq
-    if seq != line.complete_seq + 1 or message.refusals:
+    if message.refusals or seq is None or (seq and seq != line.complete_seq + 1):
         return False
-    line.complete_seq = seq
+    line.complete_seq = seq or line.complete_seq
     sensor_id, channels, newest, rows = line.sensor.id, line.sensor.channels, line.newest, line.rows
     received_at = message.received_at
     received = _MICROS[received_at]
+    behind_ms = skew_ms(message) if message.sent_at is not None else None
+    plain = behind_ms is None and not line.sensor.periods
     for reading in message.readings:
-        factor, kind, value, flag = reading.factor, reading.kind, reading.value, reading.flag
+        factor, kind, flag = reading.factor, reading.kind, reading.flag
         believed = channels.get(factor)
         if believed is None:
             return False
+        if reading.unit == CHANNEL_UNIT:
+            reading = in_factor_unit(reading, believed)  # noqa: PLW2901 - the same reading, in other words
+        value = reading.value
         channel = factor if kind == HOUR else f"{factor} {kind}"
         at = _MICROS[reading.at]
         if at <= newest.get(channel, EARLIEST):
             return False
-        reason = invalid_reason(reading, believed, received_at)
-        if reason is None:
+        if plain:
+            reason = invalid_reason(reading, believed, received_at)
+        else:
+            reason = judge(line.sensor, reading, received_at, behind_ms)
+        if reason is None and behind_ms is None:
             rows.append((at, sensor_id, FACTOR_NUMBERS[factor], KIND_NUMBERS[kind], value, FLAG_NUMBERS[flag], 1, seq, received))  # fmt: skip  # noqa: E501
             if kind == HOUR and value is not None:
                 line.means.append((reading.at, factor, value))
         elif reason in UNBELIEVABLE_TIMES:
             return False
         else:
-            codes = FACTOR_NUMBERS[factor], KIND_NUMBERS[kind], FLAG_NUMBERS[flag], REASON_NUMBERS[reason]
-            line.invalid.append((at, sensor_id, *codes[:2], value, codes[2], 0, seq, received, codes[3]))
+            number = None if reason is None else REASON_NUMBERS[reason]
+            line.others.append((at, sensor_id, FACTOR_NUMBERS[factor], KIND_NUMBERS[kind], value, FLAG_NUMBERS[flag], int(reason is None), seq, received, number, behind_ms))  # fmt: skip  # noqa: E501
+            if reason is None and kind == HOUR and value is not None:
+                line.means.append((reading.at, factor, value))
         newest[channel] = at
     return True
 
@@ -155,7 +166,7 @@ def store(session: Session, lines: Sequence[Line], now: datetime) -> None:
     rows = [row for line in lines for row in line.rows]
     rows.sort()  # no two have one key, so nothing behind the key is compared
     _READINGS.append(session, rows)
-    _INVALID.append(session, sorted(row for line in lines for row in line.invalid))
+    _OTHERS.append(session, sorted(row for line in lines for row in line.others))
     seen = time_binder(session)(now)
     progress = [
         (line.sensor.id, line.complete_seq, 0, line.skipped, seen, _encode(line.newest).decode()) for line in lines

@@ -4,23 +4,32 @@ Both change seldom and are needed for every message. Each change raises a versio
 (`counting.REGISTRY_VERSION`); a batch reads it first and forgets everything when it is another one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schemas.telemetry import FACTORS, unit_scale
+from server.db.base import micros
 from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.counting import registry_version
-from server.telemetry.models import RuleVersion, Sensor
+from server.telemetry.models import RuleVersion, Sensor, SensorPeriod
 from server.telemetry.rules import Rule
 from server.telemetry.validation import Range
 
 REMEMBERED_LIMIT = 20_000
 """Most sensors remembered; a batch's own sensors are there in any case."""
 
+PERIODS = {"calibration": "calibrating", "maintenance": "maintained", "out-of-service": "out-of-service"}
+"""Kind of period → why what is said in it does not count."""
 COLUMNS = (Sensor.id, Sensor.name, Sensor.entity_id, Sensor.region, Sensor.department, Sensor.channels)
+
+
+Period = tuple[str, int, int]
+"""(reason of invalidity, first microsecond, end)."""
+FOREVER = 2**63 - 1
 
 
 class SensorEntry(Struct, frozen=True):
@@ -32,6 +41,8 @@ class SensorEntry(Struct, frozen=True):
     region: str
     department: str
     channels: Mapping[str, Range]
+    periods: tuple[Period, ...] = ()
+    """When nothing it says counts."""
 
 
 class Registry:
@@ -65,10 +76,13 @@ class Registry:
             self._sensors.clear()
             missing = sorted(wanted - {""})
         for start in range(0, len(missing), IN_LIST_LIMIT):
-            query = select(*COLUMNS).where(Sensor.id.in_(missing[start : start + IN_LIST_LIMIT]))
+            chunk = missing[start : start + IN_LIST_LIMIT]
+            periods = load_periods(session, chunk)
+            query = select(*COLUMNS).where(Sensor.id.in_(chunk))
             for sensor_id, name, entity_id, region, department, channels in session.execute(query):
                 ranges = self._channels(channels)
-                self._sensors[sensor_id] = SensorEntry(sensor_id, name, entity_id, region, department, ranges)
+                mine = periods.get(sensor_id, ())
+                self._sensors[sensor_id] = SensorEntry(sensor_id, name, entity_id, region, department, ranges, mine)
         return {sensor_id: self._sensors[sensor_id] for sensor_id in wanted if sensor_id in self._sensors}
 
     def rules_for(self, sensor: SensorEntry, factor: str) -> tuple[Rule, ...]:
@@ -85,9 +99,26 @@ class Registry:
         name = repr(stored)
         found = self._ranges.get(name)
         if found is None:
-            found = {factor: Range(row["low"], row["high"]) for factor, row in stored.items()}
+            found = {factor: as_range(factor, row) for factor, row in stored.items()}
             self._ranges[name] = found
         return found
+
+
+def load_periods(session: Session, sensor_ids: Sequence[str]) -> dict[str, tuple[Period, ...]]:
+    """Return sensor → the periods in which nothing it says counts."""
+    found: dict[str, tuple[Period, ...]] = {}
+    mine = SensorPeriod.sensor_id.in_(sensor_ids)
+    for row in session.scalars(select(SensorPeriod).where(mine).order_by(SensorPeriod.starts_at)):
+        ends = FOREVER if row.ends_at is None else micros(row.ends_at)
+        found[row.sensor_id] = (*found.get(row.sensor_id, ()), (PERIODS[row.kind], micros(row.starts_at), ends))
+    return found
+
+
+def as_range(factor: str, channel: Mapping[str, Any]) -> Range:
+    """Return the measuring range of a stored channel, in the factor's unit."""
+    wanted = FACTORS[factor].unit
+    scale = unit_scale(channel.get("unit", wanted), wanted) or 1.0
+    return Range(channel["low"], channel["high"], scale)
 
 
 def as_rule(version: RuleVersion) -> Rule:

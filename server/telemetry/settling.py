@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from schemas.telemetry import FACTORS, Message, Reading
 from server.db.engine import IN_LIST_LIMIT
+from server.telemetry.judging import in_factor_unit, judge, skew_ms
 from server.telemetry.letters import CONTRADICTION, Letter, refuse_reading
 from server.telemetry.models import StoredReading
 from server.telemetry.registry import SensorEntry
-from server.telemetry.validation import invalid_reason
 
 Key = tuple[datetime, str, str, str]
 """(data time, sensor, factor, kind): the primary key of a reading."""
@@ -78,7 +78,8 @@ class Settled:
 
 def make_row(sensor: SensorEntry, message: Message, reading: Reading) -> Row:
     """Judge one reading of a registered channel and return its row."""
-    reason = invalid_reason(reading, sensor.channels[reading.factor], message.received_at)
+    reading, behind_ms = in_factor_unit(reading, sensor.channels[reading.factor]), skew_ms(message)
+    reason = judge(sensor, reading, message.received_at, behind_ms)
     return Row(
         at=reading.at,
         sensor_id=sensor.id,
@@ -90,6 +91,7 @@ def make_row(sensor: SensorEntry, message: Message, reading: Reading) -> Row:
         reason=reason,
         seq=message.seq or 0,
         received_at=message.received_at,
+        skew_ms=behind_ms,
     )
 
 

@@ -10,6 +10,8 @@ from schemas.telemetry import COUNTING_FLAGS, HOUR, Reading
 
 FUTURE_TOLERANCE = timedelta(minutes=10)
 """How far a sensor's clock may run ahead of the platform's."""
+CLOCK_TOLERANCE_MS = FUTURE_TOLERANCE // timedelta(milliseconds=1)
+"""How far it may do so when it says what time it has."""
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Data times before this are a reset clock (1970, 1980), not history."""
 
@@ -24,6 +26,8 @@ class Range:
 
     low: float
     high: float
+    scale: float = 1.0
+    """Turns a value in the channel's own unit into the factor's."""
 
 
 def invalid_reason(reading: Reading, believed: Range, received_at: datetime) -> str | None:

@@ -1,7 +1,10 @@
 """Telemetry: compact readings, registry, rules, aggregates."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0008"
 down_revision = "0007"
@@ -17,12 +20,96 @@ def upgrade() -> None:
     """Apply the revision."""
     op.add_column("sensor_progress", sa.Column("newest", sa.Text(), server_default="{}", nullable=False))
     _compact_readings()
+    _add_registry()
 
 
 def downgrade() -> None:
     """Take the revision back."""
+    _drop_registry()
     _spell_readings_out()
     op.drop_column("sensor_progress", "newest")
+
+
+def _add_registry() -> None:
+    op.create_table(
+        "device_type",
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("title_zh", sa.String(length=200), nullable=False),
+        sa.Column("title_en", sa.String(length=200), nullable=False),
+        sa.Column("channels", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.PrimaryKeyConstraint("code", name=op.f("pk_device_type")),
+    )
+    with op.batch_alter_table("sensor") as batch:
+        batch.add_column(sa.Column("device_type", sa.String(length=64), nullable=True))
+        batch.create_foreign_key(op.f("fk_sensor_device_type"), "device_type", ["device_type"], ["code"])
+    _of_a_sensor(
+        "sensor_period",
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("note", sa.String(length=500), nullable=False),
+    )
+    _of_a_sensor(
+        "sensor_credential",
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("digest", sa.String(length=200), nullable=False),
+        sa.Column("nats_digest", sa.String(length=200), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+    )
+    _of_a_sensor(
+        "sensor_command",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("parameters", sa.JSON().with_variant(JSONB(), "postgresql"), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("asked_by", sa.String(length=64), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("answer", sa.String(length=500), nullable=False),
+    )
+    op.create_index("ix_sensor_command_status_id", "sensor_command", ["status", "id"])
+    op.create_table(
+        "sensor_presence",
+        sa.Column("sensor_id", sa.String(length=64), nullable=False),
+        sa.Column("online", sa.Boolean(), nullable=False),
+        sa.Column("since_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["sensor_id"], ["sensor.id"], name=op.f("fk_sensor_presence_sensor_id")),
+        sa.PrimaryKeyConstraint("sensor_id", name=op.f("pk_sensor_presence")),
+    )
+    op.create_table(
+        "sequence_gap",
+        sa.Column("sensor_id", sa.String(length=64), nullable=False),
+        sa.Column("first_seq", sa.BigInteger(), nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.Column("given_up_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("came_late", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["sensor_id"], ["sensor.id"], name=op.f("fk_sequence_gap_sensor_id")),
+        sa.PrimaryKeyConstraint("sensor_id", "first_seq", name=op.f("pk_sequence_gap")),
+    )
+
+
+def _drop_registry() -> None:
+    for table in ("sequence_gap", "sensor_presence", "sensor_command", "sensor_credential", "sensor_period"):
+        op.drop_table(table)
+    with op.batch_alter_table("sensor") as batch:
+        batch.drop_constraint(op.f("fk_sensor_device_type"), type_="foreignkey")
+        batch.drop_column("device_type")
+    op.drop_table("device_type")
+
+
+def _of_a_sensor(table: str, *columns: sa.Column[Any]) -> None:
+    """Create a table whose rows have an id and belong to a sensor."""
+    op.create_table(
+        table,
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("sensor_id", sa.String(length=64), nullable=False),
+        *columns,
+        sa.ForeignKeyConstraint(["sensor_id"], ["sensor.id"], name=op.f(f"fk_{table}_sensor_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}")),
+    )
+    op.create_index(op.f(f"ix_{table}_sensor_id"), table, ["sensor_id"])
 
 
 def _compact_readings() -> None:

@@ -21,6 +21,7 @@ from server.inspections.closing import close_ready
 from server.inspections.service import dispatch_open_leads
 from server.prooflog.service import sequence_step
 from server.prooflog.timestamps import HeadStamper
+from server.records.compaction import expire_leaves
 from server.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ STEPS = (
     NamedStep("sequence-proof-log", in_transaction(sequence_step)),
     NamedStep("stamp-heads", HeadStamper()),
     NamedStep("sweep-uploads", sweep_step),
+    NamedStep("expire-leaves", expire_leaves),
 )
 """What the worker does, in order; the first round of a fresh process finishes what a killed one left."""
 

@@ -8,6 +8,7 @@ import pytest
 from server.fieldsync.digests import digest_tree
 from server.fieldsync.feed import Place, cursor_key, open_place, pull
 from server.records.batch import Key
+from server.records.compaction import LEAVES_KEPT_DAYS, expire_leaves
 from server.records.feed import FeedScope
 from server.records.lines import Placement
 from server.records.placing import Move, move_records
@@ -15,6 +16,7 @@ from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
 from server.web.auth import Principal
 from sync.digest import digest_of, record_pair, total
+from tests.conftest import FakeClock
 
 HERE, THERE = "420106", "420107"
 
@@ -181,3 +183,30 @@ def test_a_cursor_of_another_device_is_refused(rt: Runtime) -> None:
         foreign = Place(epoch, "another", scope).cursor(cursor_key(rt), 1, whole=True)
         with pytest.raises(Exception, match="another device"):
             open_place(session, rt, reader(rt, HERE, "o1").caller, foreign)
+
+
+def test_an_expired_cursor_goes_on_with_the_changes_alone(rt: Runtime, clock: FakeClock) -> None:
+    """After the horizon leaves are gone; the feed goes on where the reader stands, and says that it must compare."""
+    away, near = reader(rt, HERE, "o1"), reader(rt, HERE, "o1")
+    keys = [write(rt, HERE, "o1", kind="task") for _ in range(4)]
+    away.pull()
+    move(rt, keys[0], HERE, "o2")
+    clock.advance(LEAVES_KEPT_DAYS * 86_400 - 1)
+    near.pull()
+    assert expire_leaves(rt) == 0
+    with rt.db.read() as session:
+        assert not open_place(session, rt, away.caller, away.cursor).expired
+    clock.advance(2)
+    move(rt, keys[1], HERE, "o2")
+    fresh = write(rt, HERE, "o1", kind="task")
+    assert expire_leaves(rt) == 1
+    assert expire_leaves(rt) == 0
+    with rt.db.read() as session:
+        expired, unexpired = (open_place(session, rt, one.caller, one.cursor) for one in (away, near))
+    assert (expired.expired, unexpired.expired) == (True, False)
+    before = dict(away.lines)
+    for one in (away, near):
+        one.pull()
+    assert {key for key, line in away.lines.items() if before.get(key) is not line} == {fresh}
+    assert (set(near.lines), near.agrees()) == ({*keys[2:], fresh}, True)
+    assert (set(away.lines), away.agrees()) == ({keys[0], *keys[2:], fresh}, False)  # what comparing digests is for

@@ -20,7 +20,7 @@ from server.migrating import migrate_database
 from server.runtime import Runtime, build_runtime
 from server.seed import seed as seed_platform
 from server.serving import WORKERS, Server
-from server.verifying import verify_everything
+from server.verifying import repair_records, verify_everything
 from server.worker import run_forever, run_once
 
 EPILOG = "数据位于 FIELDPROOF_HOME（默认 ./var）。Data lives below FIELDPROOF_HOME (default ./var)."
@@ -154,9 +154,13 @@ def openapi() -> None:
 
 
 @main.command()
-def verify() -> None:
+@click.option("--repair", is_flag=True, help="先按行为日志重建受损记录。First rebuild damaged records from their acts.")
+def verify(*, repair: bool) -> None:
     """核验日志链、摘要与证明。Verify journal chains, digests and proofs; names what fails and exits with 1."""
-    report = verify_everything(_runtime())
+    rt = _runtime()
+    if repair:
+        click.echo(f"已修复记录 Records repaired: {repair_records(rt)}")
+    report = verify_everything(rt)
     rows = [(check.name, str(check.checked), str(len(check.findings))) for check in report]
     _print_table("核验 Verification", ("检查 check", "数量 checked", "问题 findings"), rows)
     findings = [(check.name, finding) for check in report for finding in check.findings]

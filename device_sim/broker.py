@@ -23,7 +23,16 @@ from typing import Self
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from schemas.telemetry import MESSAGE_LIMIT_BYTES, SENSOR_ID, SUBSCRIPTION, readings_topic
+from schemas.telemetry import (
+    FORMATS,
+    MESSAGE_LIMIT_BYTES,
+    RECEIPT,
+    SENSOR_ID,
+    SUBSCRIPTIONS,
+    TOPIC_PREFIX,
+    readings_topic,
+    receipt_topic,
+)
 
 HOST = "127.0.0.1"
 ACK_WAIT_S = 10
@@ -59,13 +68,16 @@ class BrokerUser:
 
 
 def sensor_user(sensor: str, password: str = "") -> BrokerUser:
-    """Return the user of a sensor: it may publish its own readings and nothing else."""
-    return BrokerUser(sensor, password or new_password(), publish=(readings_topic(sensor),))
+    """Return the user of a sensor: it may publish its own readings, hear its receipts, and nothing else."""
+    publish = tuple(readings_topic(sensor, form) for form in FORMATS)
+    return BrokerUser(sensor, password or new_password(), publish=publish, subscribe=(receipt_topic(sensor),))
 
 
 def ingest_user(password: str = "") -> BrokerUser:
-    """Return the ingester's user: it may receive all readings and publish nothing."""
-    return BrokerUser(INGEST_USER, password or new_password(), subscribe=(SUBSCRIPTION,))
+    """Return the ingester's user: it may receive all readings and publish receipts."""
+    return BrokerUser(
+        INGEST_USER, password or new_password(), publish=(f"{TOPIC_PREFIX}/+/{RECEIPT}",), subscribe=SUBSCRIPTIONS
+    )
 
 
 def new_password() -> str:

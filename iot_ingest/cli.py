@@ -13,7 +13,7 @@ import click
 from iot_ingest.batcher import AGE_S, BATCH_LIMIT, SILENCE_S, BatchRule, Inbox
 from iot_ingest.client import BrokerAddress, Subscriber
 from iot_ingest.writer import Abandoned, Writer
-from schemas.telemetry import SUBSCRIPTION
+from schemas.telemetry import receipt_topic
 from server.config import load_settings
 from server.runtime import Runtime, build_runtime
 
@@ -36,6 +36,7 @@ class Ingester:
         self._subscriber = Subscriber(address, self._inbox, rt.clock)
         self._writer = Writer(rt, self._stop.wait)
         self._place = f"{address.host}:{address.port}"
+        self._subscriptions = address.subscriptions
         self._said = ""
 
     def stop(self) -> None:
@@ -54,7 +55,7 @@ class Ingester:
         try:
             while not self._stop.is_set():
                 if not ready and self._subscriber.subscribed.is_set():
-                    click.echo(f"ingest: ready, subscribed to {SUBSCRIPTION}")
+                    click.echo(f"ingest: ready, subscribed to {', '.join(self._subscriptions)}")
                     ready = True
                 handled = self._step()
                 now = time.monotonic()
@@ -78,8 +79,9 @@ class Ingester:
     def _step(self, wait_s: float = WAIT_S) -> bool:
         batch = self._inbox.take(wait_s)
         if batch:
-            self._writer.write(batch)
+            receipts = self._writer.write(batch)
             self._subscriber.acknowledge(batch)
+            self._subscriber.tell({receipt_topic(sensor): receipt.encode() for sensor, receipt in receipts.items()})
         return bool(batch)
 
     def _report(self, word: str, *, always: bool = False) -> None:

@@ -13,7 +13,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from iot_ingest.batcher import Delivery, Inbox
 from iot_ingest.transport import Arrival, BlockClient, fault_of_block_client
-from schemas.telemetry import SUBSCRIPTION
+from schemas.telemetry import SUBSCRIPTIONS
 from server.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class BrokerAddress:
     user: str
     password: str
     client_id: str
-    subscriptions: tuple[str, ...] = (SUBSCRIPTION,)
+    subscriptions: tuple[str, ...] = SUBSCRIPTIONS
     version: int = 4
     """The protocol: 4 is MQTT 3.1.1, 5 is MQTT 5."""
     ca_file: str = ""
@@ -156,6 +156,11 @@ class Subscriber:
                 self._owed.update(current)
                 return
         self._acknowledge(self._client, current)
+
+    def tell(self, messages: Mapping[str, bytes]) -> None:
+        """Publish messages, topic → payload, at QoS 0: whoever misses one asks again."""
+        for topic, payload in messages.items():
+            self._client.publish(topic, payload)
 
     @staticmethod
     def _acknowledge(client: Client, mids: Sequence[int]) -> None:

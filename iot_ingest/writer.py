@@ -24,6 +24,7 @@ from server.telemetry.counting import raise_counters
 from server.telemetry.intake import take_in
 from server.telemetry.letters import OPEN, keep_letters, whole_letter
 from server.telemetry.models import DeadLetter
+from server.telemetry.receipts import Receipt
 from server.telemetry.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -47,16 +48,22 @@ class Writer:
         """Remember the runtime and how to wait."""
         self._rt, self._pause = rt, pause
         self._registry = Registry()
+        self._receipts: dict[str, Receipt] = {}
         self.totals: Counter[str] = Counter()
         """What this process has committed, under the names of `intake.COUNTERS`, and `leads`."""
 
-    def write(self, deliveries: Sequence[Delivery]) -> None:
+    def write(self, deliveries: Sequence[Delivery]) -> dict[str, Receipt]:
         """Commit a batch; when this returns, every delivery in it may be acknowledged.
+
+        Returns:
+            The receipts that its sensors asked for.
 
         Raises:
             Abandoned: told to stop while the database was away.
         """
+        self._receipts = {}
         self._store([decode(item.topic, item.payload, item.received_at) for item in deliveries])
+        return self._receipts
 
     def tend(self) -> None:
         """Do an idle ingester's chores: requested replays, and gaps that will not close.
@@ -100,6 +107,7 @@ class Writer:
 
     def _take_in(self, session: Session, messages: Sequence[Message], *, cautious: bool) -> Counter[str]:
         intake = take_in(session, self._rt, messages, self._registry, cautious=cautious)
+        self._receipts |= intake.receipts
         opened = leads.take_changes(session, self._rt, intake.changes)
         return intake.counts + Counter(leads=opened)
 

@@ -25,6 +25,10 @@ TOPIC_PREFIX = "fieldproof/v1"
 JSON, SENML, CBOR, HJ212 = "readings", "senml", "cbor", "hj212"
 FORMATS = (JSON, SENML, CBOR, HJ212)
 """The last level of a topic names the format."""
+RECEIPT = "receipt"
+"""What the platform publishes: `{"seq": 7, "missing": [[3, 4]]}`, all up to 7 are stored but 3 and 4."""
+MISSING_LIMIT = 100
+"""Most missing ranges in one receipt; further ones are told when these have come."""
 SUBSCRIPTION = f"{TOPIC_PREFIX}/+/{JSON}"
 SUBSCRIPTIONS = tuple(f"{TOPIC_PREFIX}/+/{name}" for name in FORMATS)
 """What an ingester subscribes to."""
@@ -127,6 +131,8 @@ class Message(Struct, frozen=True):
     refusals: tuple[Refusal, ...] = ()
     sent_at: datetime | None = None
     """When the sensor sent it, by its own clock; None where the format or the sensor does not say."""
+    receipt: bool = False
+    """Whether the sensor asks how far its messages are stored."""
 
 
 def unit_scale(unit: str, wanted: str) -> float | None:
@@ -143,6 +149,11 @@ def readings_topic(sensor: str, form: str = JSON) -> str:
     if not SENSOR_ID.fullmatch(sensor):
         raise ValueError(f"not a sensor id: {sensor!r}")
     return f"{TOPIC_PREFIX}/{sensor}/{form}"
+
+
+def receipt_topic(sensor: str) -> str:
+    """Return the topic on which a sensor is told how far its messages are stored."""
+    return readings_topic(sensor, RECEIPT)
 
 
 def sensor_of(topic: str) -> str | None:
@@ -208,5 +219,6 @@ class MessageSchema(Schema):
 
     seq = fields.Integer(required=True, strict=True, validate=validate.Range(1, SEQ_LIMIT))
     sensor = fields.String(metadata={"description": "optional; must be the topic's sensor"})
+    receipt = fields.Boolean(metadata={"description": "optional; true asks for a receipt"})
     sent = fields.AwareDateTime(metadata={"description": "optional; when it was sent, by the sensor's own clock"})
     readings = fields.List(fields.Nested(ReadingSchema), required=True, validate=validate.Length(1, READINGS_LIMIT))

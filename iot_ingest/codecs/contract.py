@@ -24,7 +24,7 @@ from schemas.telemetry import (
     unit_scale,
 )
 
-MESSAGE_MEMBERS = frozenset({"seq", "sensor", "sent", "readings"})
+MESSAGE_MEMBERS = frozenset({"seq", "sensor", "sent", "receipt", "readings"})
 READING_MEMBERS = frozenset({"time", "factor", "value", "unit", "flag", "kind"})
 
 Json = Any
@@ -61,7 +61,17 @@ def understand_body(
             understood.append(_reading(item, unit_of_channel=not numbered))
         except Refused as refused:
             refusals.append(refuse_reading(sensor, item, refused.reason, refused.detail))
-    return Message(topic, payload, received_at, sensor, seq, tuple(understood), tuple(refusals), sent_at)
+    return Message(
+        topic,
+        payload,
+        received_at,
+        sensor,
+        seq,
+        tuple(understood),
+        tuple(refusals),
+        sent_at,
+        body.get("receipt", False),
+    )
 
 
 def _message_fault(body: dict[str, Json], readings: Json, sensor: str) -> tuple[str, str]:
@@ -71,6 +81,8 @@ def _message_fault(body: dict[str, Json], readings: Json, sensor: str) -> tuple[
         return "bad-message", f"unknown member {short(min(body.keys() - MESSAGE_MEMBERS))}"
     if "sent" in body and (not isinstance(body["sent"], str) or parse_time(body["sent"]) is None):
         return "bad-message", "sent is no time"
+    if not isinstance(body.get("receipt", False), bool):
+        return "bad-message", "receipt must be true or false"
     if not isinstance(readings, list) or not readings:
         return "bad-message", "readings must be a list of at least one reading"
     if len(readings) > READINGS_LIMIT:

@@ -31,6 +31,7 @@ class _Body(Struct, forbid_unknown_fields=True):
     seq: int
     readings: list[_Item]
     sensor: str | UnsetType = UNSET
+    receipt: bool | UnsetType = UNSET
 
 
 class _Times(dict[str, datetime | None]):
@@ -60,6 +61,10 @@ def understand(topic: str, sensor: str, payload: bytes, received_at: datetime) -
         if body.sensor != sensor:
             return None
         members += 1
+    receipt = False
+    if body.receipt is not UNSET:
+        receipt = body.receipt
+        members += 1
     if payload.count(MEMBER) != members or not 0 < len(items) <= READINGS_LIMIT or not 1 <= seq <= SEQ_LIMIT:
         return None
     readings = []
@@ -68,4 +73,4 @@ def understand(topic: str, sensor: str, payload: bytes, received_at: datetime) -
         if known is None or at is None or item.unit != known[1] or item.flag not in FLAGS:
             return None
         readings.append(Reading(at, item.factor, item.value, item.unit, item.flag, HOUR))
-    return Message(topic, payload, received_at, sensor, seq, tuple(readings))
+    return Message(topic, payload, received_at, sensor, seq, tuple(readings), (), None, receipt)

@@ -17,6 +17,7 @@ from server.telemetry.evaluation import EpisodeChange, Evaluation
 from server.telemetry.letters import Letter, keep_letters, letter, refuse_reading, void_letters, whole_letter
 from server.telemetry.ordering import Line, Step, load_progress, note_newest, release, release_expired
 from server.telemetry.ordinary import Sorted, sort, store
+from server.telemetry.receipts import Receipt, make_receipts
 from server.telemetry.registry import Registry, SensorEntry
 from server.telemetry.settling import Key, Row, Settled, load_rows, make_row, settle
 from server.telemetry.validation import UNBELIEVABLE_TIMES
@@ -31,6 +32,8 @@ class Intake:
 
     counts: Counter[str] = field(default_factory=Counter)
     changes: tuple[EpisodeChange, ...] = ()
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    """Sensor → how far it is stored, for those that asked."""
 
 
 def take_in(
@@ -70,6 +73,9 @@ def take_in(
         episodes=sum(change.opened for change in intake.changes),
     )
     raise_counters(session, intake.counts)
+    intake.receipts = make_receipts(
+        session, {message.sensor for message in messages if message.receipt} & sensors.keys()
+    )
     return intake
 
 

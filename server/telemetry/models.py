@@ -127,7 +127,7 @@ class SensorCommand(Base):
 
 
 class SequenceGap(Base):
-    """Numbers of a sensor that were given up: its messages from `first_seq` to `last_seq` did not come in time."""
+    """Missing numbers of a sensor: its messages from `first_seq` to `last_seq` were given up and never came."""
 
     __tablename__ = "sequence_gap"
 
@@ -135,8 +135,6 @@ class SequenceGap(Base):
     first_seq: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     last_seq: Mapped[int] = mapped_column(BigInteger)
     given_up_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    came_late: Mapped[int] = mapped_column(BigInteger)
-    """How many of them came after all."""
 
 
 class StoredReading(Base):

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from schemas.telemetry import HOUR
 from server.db.base import micros
+from server.telemetry.gaps import close_gaps, open_gap
 from server.telemetry.models import HeldMessage, SensorProgress
 from server.telemetry.settling import Key, Row
 
@@ -81,6 +82,8 @@ def release(session: Session, line: Line, now: datetime) -> list[Step]:
     steps = [
         Step(sensor_id, seq, keys, judged, late=True) for seq, keys in sorted(line.arrived.items()) if seq <= judged
     ]
+    if progress.skipped and steps:
+        close_gaps(session, sensor_id, [step.seq for step in steps])
     waiting = {seq: keys for seq, keys in line.arrived.items() if seq > progress.complete_seq}
     stored: set[int] = set()
     crowded = progress.held + len(waiting) > HELD_LIMIT
@@ -90,7 +93,7 @@ def release(session: Session, line: Line, now: datetime) -> list[Step]:
         waiting |= held
     steps += _drain(progress, waiting)
     while len(waiting) > HELD_LIMIT:
-        _give_up(progress, min(waiting))
+        _give_up(session, progress, min(waiting), now)
         steps += _drain(progress, waiting)
     _keep(session, progress, waiting, stored, now)
     return steps
@@ -111,7 +114,7 @@ def release_expired(session: Session, now: datetime) -> tuple[list[Step], int]:
         waiting = _load_held(session, sensor_id)
         stored = set(waiting)
         if waiting:
-            _give_up(progress, min(waiting))
+            _give_up(session, progress, min(waiting), now)
             steps += _drain(progress, waiting)
         _keep(session, progress, waiting, stored, now)
         skipped += progress.skipped
@@ -141,7 +144,9 @@ def _drain(progress: SensorProgress, waiting: dict[int, tuple[Key, ...]]) -> lis
     return steps
 
 
-def _give_up(progress: SensorProgress, next_seq: int) -> None:
+def _give_up(session: Session, progress: SensorProgress, next_seq: int, now: datetime) -> None:
+    if next_seq - 1 > progress.complete_seq:
+        open_gap(session, progress.sensor_id, progress.complete_seq + 1, next_seq - 1, now)
     progress.skipped += next_seq - 1 - progress.complete_seq
     progress.complete_seq = next_seq - 1
 

@@ -84,7 +84,6 @@ def _add_registry() -> None:
         sa.Column("first_seq", sa.BigInteger(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("given_up_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("came_late", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["sensor_id"], ["sensor.id"], name=op.f("fk_sequence_gap_sensor_id")),
         sa.PrimaryKeyConstraint("sensor_id", "first_seq", name=op.f("pk_sequence_gap")),
     )

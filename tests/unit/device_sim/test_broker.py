@@ -9,12 +9,15 @@ from device_sim.broker import BrokerMissing, BrokerUser, configuration, ingest_u
 
 
 def test_users_get_their_topics_only() -> None:
-    """A sensor may publish its readings, the ingester may receive all; what is not granted is denied in words."""
-    text = configuration(Path("/x"), 1883, [ingest_user("a"), sensor_user("s1", "b")])
+    """A sensor may publish its own, the ingester may receive all; what is not granted is denied in words."""
+    text = configuration(Path("/x"), 1883, [ingest_user("a"), sensor_user("s1", "b"), BrokerUser("idle", "c")])
     sensor = next(line for line in text.splitlines() if '"s1"' in line)
     ingest = next(line for line in text.splitlines() if '"ingest"' in line)
-    assert 'publish: {allow: ["fieldproof.v1.s1.readings"]}, subscribe: {deny: ">"}' in sensor
-    assert 'publish: {deny: ">"}, subscribe: {allow: ["fieldproof.v1.*.readings"]}' in ingest
+    assert 'publish: {allow: ["fieldproof.v1.s1.readings", "fieldproof.v1.s1.senml"' in sensor
+    assert 'subscribe: {allow: ["fieldproof.v1.s1.receipt"' in sensor
+    assert 'publish: {allow: ["fieldproof.v1.*.receipt"' in ingest
+    assert 'subscribe: {allow: ["fieldproof.v1.*.readings", "fieldproof.v1.*.senml"' in ingest
+    assert 'publish: {deny: ">"}, subscribe: {deny: ">"}' in text
     assert 'allowed_connection_types: ["MQTT"]' in sensor
     assert "sync_interval: always" in text
 

@@ -95,7 +95,7 @@ def test_messages_are_acknowledged_by_hand_only(made: Callable[[int], Made]) -> 
     assert wire.acks == []
     subscriber.acknowledge(inbox.take(0.01))
     assert wire.acks == [1, 2]
-    assert wire.subscriptions == ["fieldproof/v1/+/readings"]
+    assert wire.subscriptions[0] == "fieldproof/v1/+/readings"
 
 
 def test_a_repetition_in_hand_is_dropped(made: Callable[[int], Made]) -> None:

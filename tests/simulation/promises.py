@@ -55,7 +55,7 @@ def look(session: Session) -> World:
     return World(acts, rows, fold(plain_act(act.header, act.body, act.personal, act.at_ms) for act in settled))
 
 
-def check_database(rt: Runtime, receipts: Mapping[tuple[str, int], bytes]) -> None:
+def check_database(rt: Runtime, receipts: Mapping[tuple[str, int], bytes]) -> World:
     """Hold at every moment: nothing is lost, records are what their acts say, conflicts are exactly the real ones."""
     with rt.db.read() as session:
         world = look(session)
@@ -74,6 +74,7 @@ def check_database(rt: Runtime, receipts: Mapping[tuple[str, int], bytes]) -> No
             require(bool(act.problem), f"{dot} is quarantined without a reason")
         if act.status == "held":
             require(_rightly_held(act, world), f"{dot} is held for {act.waiting_for} though its causes are there")
+    return world
 
 
 def _check_record(key: Key, record: PlainRecord, world: World) -> None:
@@ -137,11 +138,10 @@ def check_behaviors(rt: Runtime) -> None:
     require(closed == told, f"closed are {closed}, behaviors tell of {told}")
 
 
-def check_evidence(rt: Runtime, captured: Mapping[str, bytes]) -> None:
+def check_evidence(rt: Runtime, world: World, captured: Mapping[str, bytes]) -> None:
     """Evidence is verified only with the very bytes that were captured; `captured` is by SHA-256."""
     store = DirectoryStore(rt.settings.evidence_dir / "blobs")
     with rt.db.read() as session:
-        world = look(session)
         query = select(Evidence.id, Evidence.sha256).where(Evidence.status == VERIFIED)
         verified = [(row.id, row.sha256) for row in session.execute(query)]
     for evidence, sha256 in verified:
@@ -159,12 +159,11 @@ def check_proofs(rt: Runtime) -> None:
         require(not check.findings, f"verify: {check.name}: {check.findings}")
 
 
-def check_device(rt: Runtime, device: SimDevice) -> None:
+def check_device(rt: Runtime, world: World, device: SimDevice) -> None:
     """After everything was synced: all its acts arrived as they were written, and it shows what the server has."""
     store = device.handheld.store
     require(device.handheld.verify() == [], f"{device.name}: its journals do not verify")
     with rt.db.read() as session:
-        world = look(session)
         mine = session.execute(
             select(RecordAssignee.kind, RecordAssignee.id).where(
                 RecordAssignee.officer == device.handheld.officer, RecordAssignee.active
@@ -222,11 +221,10 @@ def _check_acts(device: SimDevice, world: World) -> None:
         require(status == known, f"{device.name}: takes {dot} for {status}, it is {known}")
 
 
-def check_acknowledged(receipts: Mapping[tuple[str, int], bytes], devices: Iterable[SimDevice], rt: Runtime) -> None:
+def check_acknowledged(receipts: Mapping[tuple[str, int], bytes], devices: Iterable[SimDevice], world: World) -> None:
     """Every act with a receipt is in the database with the bytes that some handheld wrote."""
     written = {digest: parts for device in devices for digest, parts in device.written.items()}
-    with rt.db.read() as session:
-        acts = {(act.journal, act.seq): act for act in look(session).acts.values()}
+    acts = {(act.journal, act.seq): act for act in world.acts.values()}
     for dot, line in receipts.items():
         members, act = json.loads(line), acts[dot]
         parts = written.get(members["act"])

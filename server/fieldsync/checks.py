@@ -7,16 +7,17 @@ from typing import Any
 
 from marshmallow import EXCLUDE, RAISE, ValidationError
 
+from schemas.compiled import Check, compile_schema
 from schemas.kinds import KINDS, KindSchema, Writer, personal_fields
 from server.errors import Problem
 from server.fieldsync.segment import LinkedAct, Segment
 from server.records.lines import Placement, policies_of
+from server.records.served import LiveValues
 from server.web.auth import Principal, in_scope
 from server.web.body import parse_json
 from server.web.problems import first_message
 from sync.acts import DELETE, ActError, Header, all_fields, check_commitments, parse_fields, parse_header
 from sync.policies import Rule, read
-from sync.registers import RecordState
 
 PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspection", "rectification": "inspection"}
 """Where a record made in the field belongs: it takes its place from the record of this kind, named in this field."""
@@ -57,7 +58,9 @@ def check_act(act: LinkedAct, caller: Principal) -> CheckedAct:
     if kind is None or kind.writer is Writer.OFFICE:
         raise Problem("unknown-kind", field="kind", detail=f"handhelds do not write {header.kind[:64]!r}")
     newer = header.schema > kind.version
-    _check_fields(_schema(kind.schema, EXCLUDE if newer else RAISE), everything)
+    unknown = EXCLUDE if newer else RAISE
+    if not _certain(kind.schema, unknown)(everything):
+        _check_fields(_schema(kind.schema, unknown), everything)
     private = personal_fields(kind.schema)
     for name in fields.keys() & private:
         raise Problem("invalid-field", field=name, detail="is personal and belongs into the personal part")
@@ -71,6 +74,12 @@ def check_act(act: LinkedAct, caller: Principal) -> CheckedAct:
 def _schema(kind: type[KindSchema], unknown: Any) -> KindSchema:  # noqa: ANN401 - one of marshmallow's constants
     """Return the schema of a kind for partial changes; made once, since making one costs more than using it."""
     return kind(partial=True, unknown=unknown)
+
+
+@cache
+def _certain(kind: type[KindSchema], unknown: Any) -> Check:  # noqa: ANN401 - one of marshmallow's constants
+    """Return the compiled check of a kind: what it does not recognise as good is left to the schema."""
+    return compile_schema(_schema(kind, unknown), partial=True)
 
 
 def check_acts(segment: Segment, caller: Principal) -> dict[int, CheckedAct | Problem]:
@@ -111,7 +120,7 @@ def check_place(caller: Principal, placement: Placement, former: tuple[str, ...]
         raise Problem("forbidden", field="record", detail="the record lies outside this device's scope")
 
 
-def check_open(act: CheckedAct, inspection: RecordState) -> None:
+def check_open(act: CheckedAct, inspection: LiveValues) -> None:
     """Refuse late changes of a closed inspection or its findings: what a behavior was made of does not change silently.
 
     The act stays as bytes for a person, who may have a correction issued. Notes and the state of the work may follow.
@@ -127,7 +136,7 @@ def check_open(act: CheckedAct, inspection: RecordState) -> None:
         )
 
 
-def check_states(act: CheckedAct, state: RecordState) -> None:
+def check_states(act: CheckedAct, state: LiveValues) -> None:
     """Refuse states that are not a handheld's to set, and going back on a state it had seen.
 
     An earlier state written without having seen the later one is no fault: the later one stands (see the merge rules).

@@ -16,7 +16,7 @@ from server.errors import Problem
 from server.fieldsync.checks import CheckedAct
 from server.fieldsync.models import ErasedAct, ErasedRecord, ErasureNotice
 from server.fieldsync.segment import LinkedAct
-from server.records.batch import Key
+from server.records.held import Key
 from server.records.models import Act
 from server.web.body import parse_json
 from sync.acts import ActParts

@@ -24,7 +24,8 @@ from server.fieldsync.erased import field_names, notify
 from server.fieldsync.history import read_act
 from server.fieldsync.models import ErasedAct, ErasedRecord, ErasureNotice, ErasureOrder
 from server.prooflog.service import enqueue
-from server.records.batch import SETTLED, Key, RecordBatch
+from server.records.batch import SETTLED, RecordBatch
+from server.records.held import Key
 from server.records.models import Act, SyncedRecord
 from server.records.service import server_state
 from server.runtime import Runtime
@@ -206,8 +207,7 @@ def _execute(session: Session, rt: Runtime, order: ErasureOrder, at: datetime, k
         erased |= _erase_acts(session, key, order.id)
         session.merge(ErasedRecord(kind=key[0], record=key[1], order=order.id))
         if key in batch.records:
-            held = batch.records[key]
-            held.state, held.changed = _without_personal(key[0], held.state), True
+            batch.rewrite(key, _without_personal(key[0], batch.records[key].state))
     for dot, names in erased.items():
         session.merge(ErasedAct(journal=dot.journal, seq=dot.seq, order=order.id, fields=names))
     order.status, order.executed_at, order.acts = "executed", at, len(erased)

@@ -26,14 +26,16 @@ from server.fieldsync.checks import (
 )
 from server.fieldsync.erased import refuse_incomplete, with_nulls, without_erased
 from server.fieldsync.projections import project
+from server.fieldsync.receipts import Unmerged, receipt_of, unmerged_row
 from server.fieldsync.segment import LinkedAct, Segment
-from server.records.batch import SETTLED, Held, Incoming, Key, RecordBatch, advance_counter
+from server.records.batch import SETTLED, Incoming, RecordBatch, advance_counter
+from server.records.held import Held, Key
 from server.records.lines import Placement
 from server.records.models import Act
 from server.runtime import Runtime
 from server.web.auth import Principal
 from server.web.body import parse_json
-from sync.acts import DELETE, ActParts, encode
+from sync.acts import DELETE, ActParts
 from sync.dots import MAX_SEQUENCE, Dot
 from sync.merge import Verdict
 from sync.registers import Change
@@ -188,7 +190,7 @@ def _know_seen(work: Merging, checked: Sequence[tuple[LinkedAct, CheckedAct]]) -
     for _, act in checked:
         wanted |= act.header.seen
     for held in work.batch.records.values():
-        work.settled |= held.state.live_dots()
+        work.settled |= held.served.acts.keys()
     unknown = sorted(wanted - work.settled)
     for start in range(0, len(unknown), IN_LIST_LIMIT):
         chunk = unknown[start : start + IN_LIST_LIMIT]
@@ -223,7 +225,7 @@ def _try_apply(
             work.batch.create(key, place, _former(caller, place, work.batch.records[parent]))
     try:
         check_place(caller, work.batch.records[key].placement, work.batch.records[key].former)
-        check_states(checked, work.batch.records[key].state)
+        check_states(checked, work.batch.records[key].served)
         _check_open(work, key, checked)
     except Problem as problem:
         work.problems[header.dot] = problem
@@ -232,7 +234,7 @@ def _try_apply(
         return None
     change = Change(header.dot, header.seen, at_ms, checked.fields, header.op == DELETE)
     work.batch.apply(
-        Incoming(header.kind, header.record, change, header.officer, caller.subject, act.parts, row_exists)
+        Incoming(header.kind, header.record, change, header.officer, caller.subject, act.parts, row_exists, act.hash)
     )
     work.settled.add(header.dot)
     return None
@@ -244,7 +246,7 @@ def _check_open(work: Merging, key: Key, checked: CheckedAct) -> None:
         inspection = ("inspection", work.batch.records[key].placement.parent or key[1])
         work.batch.load([inspection])
         if inspection in work.batch.records:
-            check_open(checked, work.batch.records[inspection].state)
+            check_open(checked, work.batch.records[inspection].served)
 
 
 def _place(work: Merging, caller: Principal, parent: Key, checked: CheckedAct) -> Placement:
@@ -280,6 +282,8 @@ def _corrected_ms(work: Intake, members: Mapping[str, Any]) -> int:
 def _release(work: Merging, arrived: Iterable[str]) -> bool:
     """Merge held acts whose cause has now arrived, and those that wait for these; returns whether any moved."""
     moved = False
+    if work.session.execute(select(Act.seq).where(Act.waiting_for.is_not(None)).limit(1)).first() is None:
+        return False
     reasons = set(arrived) | {f"{kind}/{record}" for kind, record in work.batch.records}
     for _ in range(MAX_RELEASE_ROUNDS):
         if not reasons:
@@ -323,56 +327,14 @@ def _retry(work: Merging, row: Act) -> set[str]:
 
 def _store(work: Intake, fresh: list[LinkedAct], waiting: dict[Dot, str], newest: int) -> dict[int, bytes]:
     receipts: dict[int, bytes] = {}
+    batch, journal = work.batch, work.segment.head.journal
     for act in fresh:
-        dot = Dot(work.segment.head.journal, act.seq)
-        row = work.batch.rows.get(dot)
+        dot = Dot(journal, act.seq)
+        row = batch.rows.get(dot)
         if row is None:
-            row = work.batch.rows[dot] = _unmerged_row(work, act, dot, waiting.get(dot), newest)
-        position = work.batch.records[work.batch.record_of[dot]].position if dot in work.batch.record_of else 0
-        receipts[act.seq] = row["receipt"] = encode(
-            {
-                "journal": dot.journal,
-                "seq": dot.seq,
-                "act": act.hash,
-                "verdict": str(row["verdict"]),
-                "epoch": work.epoch,
-                "position": position,
-                "at_ms": row["at_ms"],
-                "problem": row["problem"],
-            }
-        )
-    changed = work.batch.flush()
-    project(work.session, work.rt, changed, work.batch)
+            lost = Unmerged(waiting.get(dot), work.problems.get(dot), work.stamps[dot], newest)
+            row = batch.rows[dot] = unmerged_row(act, dot, work.caller.subject, batch.now, lost)
+        position = batch.records[batch.record_of[dot]].position if dot in batch.record_of else 0
+        receipts[act.seq] = row["receipt"] = receipt_of(row, work.epoch, position)
+    project(work.session, work.rt, batch.flush(), batch)
     return receipts
-
-
-def _unmerged_row(work: Intake, act: LinkedAct, dot: Dot, cause: str | None, newest: int) -> dict[str, Any]:
-    """The row of an act that is kept as bytes only: held or quarantined."""
-    verdict = Verdict.HELD if cause else Verdict.QUARANTINED
-    problem = None if cause else work.problems[dot].as_dict()
-    officer = act.members.get("officer")
-    return {
-        "journal": dot.journal,
-        "seq": dot.seq,
-        "hash": act.hash,
-        "kind": _text(act.members.get("kind")),
-        "record": _text(act.members.get("record")),
-        "device": work.caller.subject,
-        "author": _text(officer),
-        "header": act.parts.header,
-        "body": act.parts.body,
-        "personal": act.parts.personal,
-        "received_at": work.rt.now(),
-        "at_ms": work.stamps[dot],
-        "verdict": verdict,
-        "status": verdict,
-        "status_position": newest,
-        "waiting_for": cause,
-        "problem": problem,
-        "receipt": b"",
-    }
-
-
-def _text(value: object) -> str:
-    """A member of an unchecked header, as far as it fits its column."""
-    return value[:64].replace("\x00", "") if isinstance(value, str) else ""

@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 from server.db.engine import IN_LIST_LIMIT
 from server.evidence import service as evidence
 from server.inspections import projections as inspections
-from server.records.batch import Key, RecordBatch
+from server.records.batch import RecordBatch
+from server.records.held import Key
 from server.records.lines import Placement
 from server.records.models import Act
+from server.records.served import Served
 from server.runtime import Runtime
 from sync.dots import Dot
 from sync.policies import is_deleted
@@ -24,7 +26,12 @@ class Changed:
 
     id: str
     placement: Placement
-    state: RecordState
+    served: Served
+
+    @property
+    def state(self) -> RecordState:
+        """Its live values as registers."""
+        return self.served.state
 
 
 Handler = Callable[[Session, Runtime, Sequence[Changed]], None]
@@ -68,11 +75,11 @@ def _telling_acts(session: Session, changed: Sequence[Changed]) -> dict[str, Act
 
 
 def _follow_tasks(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
-    inspections.follow_tasks(session, rt, [(record.id, record.placement, record.state) for record in changed])
+    inspections.follow_tasks(session, rt, [(record.id, record.placement, record.served) for record in changed])
 
 
 def _follow_inspections(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
-    inspections.follow_inspections(session, rt, [(record.id, record.placement, record.state) for record in changed])
+    inspections.follow_inspections(session, rt, [(record.id, record.placement, record.served) for record in changed])
 
 
 def _follow_parts(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
@@ -93,7 +100,7 @@ def project(session: Session, rt: Runtime, keys: Sequence[Key], batch: RecordBat
     by_kind: dict[str, list[Changed]] = {}
     for kind, record_id in keys:
         held = batch.records[kind, record_id]
-        changed = Changed(record_id, held.placement, held.state)
+        changed = Changed(record_id, held.placement, held.served)
         by_kind.setdefault(kind, []).append(changed)
     for kind, changes in by_kind.items():
         for handler in HANDLERS.get(kind, ()):

@@ -7,8 +7,8 @@ from server.errors import Problem
 from server.fieldsync.digests import Tree, digest_tree
 from server.fieldsync.feed import Place, cursor_key, open_place, scope_of
 from server.fieldsync.scrub import damaged_among, repair
-from server.records.batch import Key
 from server.records.feed import read_lines, read_page
+from server.records.held import Key
 from server.records.service import server_state
 from server.runtime import Runtime
 from server.web.auth import Principal

@@ -13,7 +13,8 @@ from server.audit.service import SYSTEM, record_event
 from server.db.engine import IN_LIST_LIMIT
 from server.fieldsync.conflicts import field_values
 from server.fieldsync.erased import erased_fields
-from server.records.batch import SETTLED, Key, RecordBatch, seen_of
+from server.records.batch import SETTLED, RecordBatch, seen_of
+from server.records.held import Key
 from server.records.lines import Placement, encode_line, policies_of
 from server.records.models import Act, SyncedRecord
 from server.runtime import Runtime
@@ -63,7 +64,7 @@ def repair(session: Session, rt: Runtime, keys: Sequence[Key]) -> list[Key]:
     batch = RecordBatch(session, rt)
     batch.load(wrong)
     for key in wrong:
-        batch.records[key].changed = True
+        batch.rewrite(key, batch.records[key].state)
     batch.take_positions()
     batch.flush()
     return sorted(wrong)

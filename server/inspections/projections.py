@@ -2,21 +2,27 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.util import identity_key
 
 from server.db.engine import IN_LIST_LIMIT
+from server.db.many_rows import insert_rows, update_rows
 from server.inspections.models import Inspection, Task
 from server.leads import service as leads
-from server.records.lines import Placement, view_of
+from server.records.lines import Placement, values_of, view_of
+from server.records.served import Served
 from server.runtime import Runtime
 from sync.registers import RecordState
 
 LEAD_STEPS = {"signed_for": "signed_for", "in_progress": "verifying"}
 """Where a lead stands while its task is worked on."""
-FollowedRecord = tuple[str, Placement, RecordState]
+INSPECTIONS = cast(Table, Inspection.__table__)
+
+FollowedRecord = tuple[str, Placement, Served]
 
 
 def read_fields(kind: str, state: RecordState) -> Mapping[str, Any]:
@@ -28,7 +34,7 @@ def follow_tasks(session: Session, rt: Runtime, records: Sequence[FollowedRecord
     """Bring the task table up to the records' state."""
     known = _load(session, Task, [record_id for record_id, _, _ in records])
     for record_id, place, state in records:
-        fields = view_of("task", state)
+        fields = view_of("task", state.state)
         row = known.get(record_id)
         if row is None:
             row = Task(id=record_id, region=place.region, department=place.department, created_at=rt.now())
@@ -41,21 +47,53 @@ def follow_tasks(session: Session, rt: Runtime, records: Sequence[FollowedRecord
 
 
 def follow_inspections(session: Session, rt: Runtime, records: Sequence[FollowedRecord]) -> None:
-    """Bring the inspection table up to the records' state; every change makes closing worth another try."""
-    known = _load(session, Inspection, [record_id for record_id, _, _ in records])
+    """Bring the inspection table up to the records' state; every change of one that is not open any more makes closing
+    worth another try. Rows that say it all already are left alone.
+    """
+    now, fresh, changed = rt.now(), [], []
+    known = _known_inspections(session, [record_id for record_id, _, _ in records])
     for record_id, place, state in records:
-        fields = view_of("inspection", state)
-        row = known.get(record_id)
-        if row is None:
-            row = Inspection(id=record_id, region=place.region, department=place.department, blockers=[])
-            session.add(row)
-        row.task, row.entity = fields.get("task"), fields.get("entity")
-        row.status = fields.get("status") or "open"
-        row.result = fields.get("result")
-        row.inspected_at = instant(fields["inspected_at"]) if fields.get("inspected_at") else None
-        if row.status != "open" and row.submitted_at is None:
-            row.submitted_at = rt.now()
-        row.check_after = rt.now()
+        row = _inspection_row(state)
+        before = known.get(record_id)
+        if before is None:
+            submitted = None if row["status"] == "open" else now
+            row |= {"id": record_id, "region": place.region, "department": place.department, "blockers": []}
+            fresh.append(row | {"submitted_at": submitted, "check_after": now})
+        elif row["status"] != "open" or any(before[name] != value for name, value in row.items()):
+            submitted = now if row["status"] != "open" and before["submitted_at"] is None else before["submitted_at"]
+            changed.append(row | {"id": record_id, "submitted_at": submitted, "check_after": now})
+    insert_rows(session, INSPECTIONS, fresh)
+    update_rows(session, INSPECTIONS, ("id",), changed)
+    for row in changed:  # objects that the caller works on must know
+        loaded = session.identity_map.get(identity_key(Inspection, row["id"]))
+        if loaded is not None:
+            for name, value in row.items():
+                set_committed_value(loaded, name, value)
+
+
+def _inspection_row(state: Served) -> dict[str, Any]:
+    """What the table says of an inspection, from its record."""
+    fields = values_of("inspection", state, ("task", "entity", "status", "result", "inspected_at"))
+    inspected_at = fields["inspected_at"]
+    return {
+        "task": fields["task"],
+        "entity": fields["entity"],
+        "status": fields["status"] or "open",
+        "result": fields["result"],
+        "inspected_at": instant(inspected_at) if inspected_at else None,
+    }
+
+
+def _known_inspections(session: Session, ids: list[str]) -> dict[str, Mapping[str, Any]]:
+    session.flush()
+    found: dict[str, Mapping[str, Any]] = {}
+    names = ("id", "task", "entity", "status", "result", "inspected_at", "submitted_at")
+    for start in range(0, len(ids), IN_LIST_LIMIT):
+        query = select(*(INSPECTIONS.c[name] for name in names)).where(
+            INSPECTIONS.c.id.in_(ids[start : start + IN_LIST_LIMIT])
+        )
+        found |= {row["id"]: row for row in session.connection().execute(query).mappings()}
+    return found
 
 
 def touch(session: Session, rt: Runtime, inspections: Collection[str]) -> None:

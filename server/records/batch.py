@@ -9,44 +9,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import Table, select, tuple_, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.util import identity_key
 
-from server.db.engine import IN_LIST_LIMIT, insert_ignore
-from server.records.lines import Placement, decode_state, encode_line, policies_of
-from server.records.models import Act, Conflict, RecordAssignee, RecordLeave, ServerState, SyncedRecord
+from server.db.engine import IN_LIST_LIMIT
+from server.db.many_rows import insert_rows
+from server.records.held import ASSIGNEES, RECORDS, Held, Key
+from server.records.lines import Placement, policies_of
+from server.records.models import Act, ServerState
+from server.records.served import Served
+from server.records.writing import write_conflicts, write_records
 from server.runtime import Runtime
 from sync.acts import DELETE, ActParts
 from sync.dots import Dot, parse_dot
-from sync.merge import Merged, Verdict, concurrent, contradict, merge, raised
-from sync.policies import conflicts, is_deleted
+from sync.merge import Verdict, concurrent, contradict, merge, raised
 from sync.registers import Change, RecordState
 
-Key = tuple[str, str]
-"""(kind, record id)."""
-ACTS, RECORDS, ASSIGNEES = (cast(Table, model.__table__) for model in (Act, SyncedRecord, RecordAssignee))
-"""The tables themselves: bulk inserts go past the ORM, which would cost as much as the rest."""
+ACTS = cast(Table, Act.__table__)
+STATE = cast(Table, ServerState.__table__)
 SETTLED = (Verdict.APPLIED, Verdict.MERGED, Verdict.CONFLICT)
 """Statuses of acts that are part of their record's state."""
-
-
-@dataclass
-class Held:
-    """A loaded record and what the batch has made of it."""
-
-    placement: Placement
-    state: RecordState
-    known: bool
-    """Whether the database has it already."""
-    former: tuple[str, ...] = ()
-    """Officers it was assigned to before; what they write about it still lands."""
-    conflict_fields: tuple[str, ...] = ()
-    """Fields in conflict before the batch."""
-    conflicts_after: tuple[str, ...] = ()
-    changed: bool = False
-    position: int = 0
-    history: dict[Dot, Change] | None = None
-    """All acts of the record, loaded when first needed."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +45,8 @@ class Incoming:
     parts: ActParts
     held_row: bool = False
     """Whether its row is in the database already (a held act being released)."""
+    hash: str = ""
+    """The act's hash where it is known already."""
 
 
 @dataclass
@@ -79,56 +65,80 @@ class RecordBatch:
     """Acts that this batch has merged, the released ones included: the database does not know them as settled yet."""
     record_of: dict[Dot, Key] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.now = self.rt.now()
+
     def load(self, keys: Iterable[Key]) -> None:
         """Read the records (and lock them, where the database locks rows) that the batch will touch."""
-        missing = sorted(set(keys) - self.records.keys())
-        for start in range(0, len(missing), IN_LIST_LIMIT):
-            chunk = missing[start : start + IN_LIST_LIMIT]
-            wanted = tuple_(SyncedRecord.kind, SyncedRecord.id).in_(chunk)
-            found = self.session.execute(
-                select(SyncedRecord).where(wanted).order_by(SyncedRecord.kind, SyncedRecord.id).with_for_update()
-            ).scalars()
-            rows = list(found)
-            people = self._assignees(chunk) if rows else {}
-            for row in rows:
-                key = (row.kind, row.id)
-                present, former = people.get(key, ((), ()))
-                placement = Placement(row.region, row.department, present, row.parent)
-                state = decode_state(row.line)
-                self.records[key] = Held(placement, state, True, former, tuple(row.conflict_fields))
+        by_kind: dict[str, list[str]] = {}
+        for kind, record_id in sorted(set(keys) - self.records.keys()):
+            by_kind.setdefault(kind, []).append(record_id)
+        for kind, ids in by_kind.items():
+            for start in range(0, len(ids), IN_LIST_LIMIT):
+                self._load(kind, ids[start : start + IN_LIST_LIMIT])
 
-    def _assignees(self, keys: list[Key]) -> dict[Key, tuple[tuple[str, ...], tuple[str, ...]]]:
-        """The officers that records are assigned to, and those that they were assigned to before."""
-        wanted = tuple_(RecordAssignee.kind, RecordAssignee.id).in_(keys)
-        found: dict[Key, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        columns = (RecordAssignee.kind, RecordAssignee.id, RecordAssignee.officer, RecordAssignee.active)
-        query = select(*columns).where(wanted).order_by(RecordAssignee.officer)
-        for kind, record_id, officer, active in self.session.execute(query):
-            present, former = found.get((kind, record_id), ((), ()))
-            found[kind, record_id] = ((*present, officer), former) if active else (present, (*former, officer))
+    def _load(self, kind: str, ids: list[str]) -> None:
+        table = RECORDS.c
+        columns = (
+            table.id,
+            table.region,
+            table.department,
+            table.parent,
+            table.deleted,
+            table.conflict_fields,
+            table.line,
+        )
+        query = select(*columns).where(table.kind == kind, table.id.in_(ids)).order_by(table.id).with_for_update()
+        rows = self.session.connection().execute(query).all()
+        people = self._assignees(kind, [row.id for row in rows]) if rows else {}
+        for row in rows:
+            present, former = people.get(row.id, ((), ()))
+            place = Placement(row.region, row.department, present, row.parent)
+            clashes = tuple(row.conflict_fields)
+            held = Held(place, Served.decode(row.line), place, former, clashes, clashes, row.deleted)
+            self.records[kind, row.id] = held
+
+    def _assignees(self, kind: str, ids: list[str]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The officers that records of a kind are assigned to, and those that they were assigned to before."""
+        found: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        table = ASSIGNEES.c
+        query = select(table.id, table.officer, table.active).where(table.kind == kind, table.id.in_(ids))
+        for record_id, officer, active in self.session.connection().execute(query.order_by(table.officer)):
+            present, former = found.get(record_id, ((), ()))
+            found[record_id] = ((*present, officer), former) if active else (present, (*former, officer))
         return found
 
     def create(self, key: Key, placement: Placement, former: tuple[str, ...] = ()) -> None:
         """Prepare a record that does not exist yet; `former`: it is made by officers whose record it will not be."""
-        self.records[key] = Held(placement, RecordState(), False, former)
+        self.records[key] = Held(placement, Served({}), None, former)
 
-    def apply(self, act: Incoming) -> Merged:
+    def apply(self, act: Incoming) -> None:
         """Merge one act into its (loaded or created) record and queue the rows that follow from it."""
-        key = (act.kind, act.record)
-        held = self.records[key]
-        dot = act.change.dot
-        outcome = merge(held.state, act.change, policies_of(act.kind))
-        held.state, held.changed = outcome.state, True
-        self.record_of[dot], self.merged[dot] = key, act.change
-        if act.held_row:
-            self.released[dot] = (_first_status(outcome.verdict), act.change.at_ms)
+        key, change = (act.kind, act.record), act.change
+        held, policies, unseen = self.records[key], policies_of(act.kind), False
+        advanced = None if held.conflicts_after else held.served.advanced(change, policies)
+        if advanced is not None:
+            held.served, verdict = advanced, Verdict.APPLIED
         else:
-            self.rows[dot] = self._act_row(act, outcome.verdict)
-        if outcome.unseen:
-            self._raise_concurrent(key, held, act.change)
+            outcome = merge(held.state, change, policies)
+            held.take(outcome.state, policies)
+            verdict, unseen = outcome.verdict, bool(outcome.unseen)
+        held.changed = True
+        self.record_of[change.dot], self.merged[change.dot] = key, change
+        if act.held_row:
+            self.released[change.dot] = (_first_status(verdict), change.at_ms)
+        else:
+            self.rows[change.dot] = self._act_row(act, verdict)
+        if unseen:
+            self._raise_concurrent(key, held, change)
         elif held.history is not None:
-            held.history[dot] = act.change
-        return outcome
+            held.history[change.dot] = change
+
+    def rewrite(self, key: Key, state: RecordState) -> None:
+        """Give a loaded record this state at a new position, and all that follows from it."""
+        held = self.records[key]
+        held.take(state, policies_of(key[0]))
+        held.changed = True
 
     def _raise_concurrent(self, key: Key, held: Held, change: Change) -> None:
         """Raise the statuses on both sides, by what the acts say and not by what is still alive.
@@ -157,7 +167,7 @@ class RecordBatch:
     def _raise(self, dot: Dot, to: Verdict) -> None:
         row = self.rows.get(dot)
         if row is not None:
-            row["status"] = raised(Verdict(row["status"]), to)
+            row["status"] = str(raised(Verdict(row["status"]), to))
         elif dot in self.released:
             status, at_ms = self.released[dot]
             self.released[dot] = (raised(status, to), at_ms)
@@ -168,7 +178,7 @@ class RecordBatch:
         return {
             "journal": act.change.dot.journal,
             "seq": act.change.dot.seq,
-            "hash": act.parts.hash(),
+            "hash": act.hash or act.parts.hash(),
             "kind": act.kind,
             "record": act.record,
             "device": act.device,
@@ -176,10 +186,10 @@ class RecordBatch:
             "header": act.parts.header,
             "body": act.parts.body,
             "personal": act.parts.personal,
-            "received_at": self.rt.now(),
+            "received_at": self.now,
             "at_ms": act.change.at_ms,
-            "verdict": verdict,
-            "status": _first_status(verdict),
+            "verdict": str(verdict),
+            "status": str(_first_status(verdict)),
             "status_position": 0,
             "waiting_for": None,
             "problem": None,
@@ -199,47 +209,14 @@ class RecordBatch:
 
     def flush(self) -> list[Key]:
         """Write acts, records, statuses and conflicts; call after :meth:`take_positions`. Returns the changed keys."""
-        self._write_records()
+        write_records(self.session, self.rt, self.records)
         for dot, row in self.rows.items():
             if dot in self.record_of:
                 row["status_position"] = self.records[self.record_of[dot]].position
-        if self.rows:
-            self.session.execute(ACTS.insert(), list(self.rows.values()))
+        insert_rows(self.session, ACTS, list(self.rows.values()))
         self._write_statuses()
-        self._write_conflicts()
+        write_conflicts(self.session, self.rt, self.records)
         return [key for key, held in self.records.items() if held.changed]
-
-    def _write_records(self) -> None:
-        fresh: list[dict[str, Any]] = []
-        known: list[dict[str, Any]] = []
-        people: list[dict[str, Any]] = []
-        for (kind, record_id), held in self.records.items():
-            if not held.changed:
-                continue
-            place = held.placement
-            held.conflicts_after = conflicts(held.state, policies_of(kind))
-            row = {
-                "kind": kind,
-                "id": record_id,
-                "position": held.position,
-                "region": place.region,
-                "department": place.department,
-                "assigned": bool(place.assignees),
-                "parent": place.parent,
-                "deleted": is_deleted(held.state),
-                "conflict_fields": list(held.conflicts_after),
-                "line": encode_line(kind, record_id, held.position, place, held.state, held.conflicts_after),
-            }
-            (known if held.known else fresh).append(row)
-            people += [{"kind": kind, "id": record_id, "officer": o, "active": True} for o in place.assignees]
-            if held.former and not held.known:
-                people += [{"kind": kind, "id": record_id, "officer": o, "active": False} for o in held.former]
-                write_leaves(self.session, self.rt, (kind, record_id), held.position, place, held.former)
-        if fresh:
-            self.session.execute(RECORDS.insert(), fresh)
-        if known:
-            self.session.execute(update(SyncedRecord), known)
-        insert_ignore(self.session, ASSIGNEES, people)
 
     def _write_statuses(self) -> None:
         """A status changes where its record does: devices take the position for the line that holds the act."""
@@ -252,46 +229,6 @@ class RecordBatch:
             target = update(Act).where(Act.journal == dot.journal, Act.seq == dot.seq, Act.status.in_(lower))
             position = self.records[self.record_of[dot]].position
             self.session.execute(target.values(status=to, status_position=position))
-
-    def _write_conflicts(self) -> None:
-        for key, held in self.records.items():
-            before, after = set(held.conflict_fields), set(held.conflicts_after)
-            if not held.changed or before == after:
-                continue
-            for name in sorted(after - before):
-                self.session.add(
-                    Conflict(
-                        id=self.rt.new_id(),
-                        kind=key[0],
-                        record=key[1],
-                        field=name,
-                        region=held.placement.region,
-                        department=held.placement.department,
-                        opened_at=self.rt.now(),
-                        status="open",
-                    )
-                )
-            gone = update(Conflict).where(
-                Conflict.kind == key[0],
-                Conflict.record == key[1],
-                Conflict.status == "open",
-                Conflict.field.in_(before - after),
-                Conflict.held.is_(None),
-            )
-            self.session.execute(gone.values(status="dissolved", ended_at=self.rt.now()))
-
-
-def write_leaves(
-    session: Session, rt: Runtime, key: Key, position: int, before: Placement, officers: Iterable[str]
-) -> None:
-    """Note that a record placed as `before` left these officers' scopes at `position`; ("",): everybody's there."""
-    for officer in officers:
-        session.add(
-            RecordLeave(
-                position=position, officer=officer, kind=key[0], id=key[1],
-                region=before.region, department=before.department, at=rt.now(),
-            )
-        )  # fmt: skip
 
 
 def _stored_change(dot: Dot, header: bytes, parts: Iterable[bytes]) -> Change:
@@ -317,7 +254,10 @@ def seen_of(header: bytes) -> frozenset[Dot]:
 
 def advance_counter(session: Session, by: int) -> int:
     """Advance the feed counter and return its new value; the row stays locked until the commit."""
-    state = session.execute(select(ServerState).where(ServerState.id == 1).with_for_update()).scalar_one()
-    state.position += by
     session.flush()
-    return state.position
+    advance = update(STATE).where(STATE.c.id == 1).values(position=STATE.c.position + by)
+    newest: int = session.connection().execute(advance.returning(STATE.c.position)).scalar_one()
+    loaded = session.identity_map.get(identity_key(ServerState, 1))
+    if loaded is not None:
+        set_committed_value(loaded, "position", newest)
+    return newest

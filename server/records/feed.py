@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, case, exists, not
 from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
-from server.records.batch import Key
+from server.records.held import Key
 from server.records.models import RecordAssignee, RecordLeave, ServerState, SyncedRecord
 from sync.acts import encode
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from schemas.kinds import KINDS, policy_table
-from sync.dots import Dot, parse_dot
-from sync.policies import Policies, Policy, Rule, is_deleted, read_record
-from sync.registers import Live, RecordState, from_live
+from server.records.served import LiveValues, Served, ServedAct
+from sync.policies import Policies, Policy, Rule, is_deleted, read, read_record
+from sync.registers import RecordState
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,19 @@ def policies_of(kind: str) -> Policies:
 _POLICIES: dict[str, Policies] = {}
 
 
+class Line(msgspec.Struct):
+    """A served line; the order of the members is part of the form."""
+
+    kind: str
+    id: str
+    position: int
+    region: str
+    department: str
+    acts: list[ServedAct]
+    deleted: bool
+    conflicts: Sequence[str]
+
+
 def encode_line(
     kind: str, record_id: str, position: int, placement: Placement, state: RecordState, conflicting: Sequence[str]
 ) -> bytes:
@@ -46,57 +59,38 @@ def encode_line(
     The line depends on the state alone, and not on how it came about: acts stand in the order of their dots, the fields
     of each in the order of their names.
     """
-    return _encode(
-        {
-            "kind": kind,
-            "id": record_id,
-            "position": position,
-            "region": placement.region,
-            "department": placement.department,
-            "acts": _acts_of(state),
-            "deleted": is_deleted(state),
-            "conflicts": list(conflicting),
-        }
-    )
+    return encode_served(kind, record_id, position, placement, Served.of(state), conflicting, deleted=is_deleted(state))
+
+
+def encode_served(
+    kind: str,
+    record_id: str,
+    position: int,
+    placement: Placement,
+    served: Served,
+    conflicting: Sequence[str],
+    *,
+    deleted: bool,
+) -> bytes:
+    """Return the line of a record whose values are grouped already; see :func:`encode_line`."""
+    acts = list(served.acts.values())
+    return _encode(Line(kind, record_id, position, placement.region, placement.department, acts, deleted, conflicting))
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _acts_of(state: RecordState) -> list[dict[str, Any]]:
-    found: dict[Dot, dict[str, Any]] = {}
-    for name, values in state.live_fields().items():
-        for entry in values:
-            act = found.get(entry.dot)
-            if act is None:
-                act = found[entry.dot] = {"dot": str(entry.dot), "at_ms": entry.at_ms, "fields": {}}
-            act["fields"][name] = entry.value
-    return [found[dot] for dot in sorted(found)]
-
-
-class _ServedAct(msgspec.Struct):
-    dot: str
-    at_ms: int
-    fields: dict[str, Any]
-
-
-class _ServedLine(msgspec.Struct):
-    acts: list[_ServedAct]
-
-
-_decode = msgspec.json.Decoder(_ServedLine).decode
-
-
 def decode_state(line: bytes) -> RecordState:
     """Return the merged state held in a served line."""
-    fields: dict[str, list[Live]] = {}
-    for act in _decode(line).acts:
-        dot = parse_dot(act.dot)
-        for name, value in act.fields.items():
-            fields.setdefault(name, []).append(Live(dot, value, act.at_ms))
-    return from_live(fields)
+    return Served.decode(line).state
 
 
 def view_of(kind: str, state: RecordState) -> dict[str, Any]:
     """Return what the record says, field by field; a field in conflict reads as None."""
     return {name: reading.value for name, reading in read_record(state, policies_of(kind)).items()}
+
+
+def values_of(kind: str, live: LiveValues, names: Sequence[str]) -> dict[str, Any]:
+    """Return what some fields of a record say; what is not there, or in conflict, reads as None."""
+    policies = policies_of(kind)
+    return {name: read(policies[name], live.live(name)).value for name in names}

@@ -10,9 +10,11 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from server.errors import Problem
-from server.records.batch import ASSIGNEES, Held, Key, RecordBatch, write_leaves
+from server.records.batch import RecordBatch
+from server.records.held import ASSIGNEES, Held, Key
 from server.records.lines import Placement
 from server.records.models import RecordAssignee, SyncedRecord
+from server.records.writing import write_leaves
 from server.runtime import Runtime
 
 

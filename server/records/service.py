@@ -14,7 +14,8 @@ from schemas.kinds.base import SCHEMA_VERSION
 from server.clock import to_ms
 from server.db.engine import IN_LIST_LIMIT
 from server.errors import Problem
-from server.records.batch import Incoming, Key, RecordBatch
+from server.records.batch import Incoming, RecordBatch
+from server.records.held import Key
 from server.records.lines import Placement, decode_state, view_of
 from server.records.models import Act, RecordAssignee, ServerState, SyncedRecord
 from server.runtime import Runtime

@@ -29,6 +29,7 @@ from sqlalchemy.schema import CreateSchema, DropSchema
 
 from server.db.base import JsonValue, UtcDateTime
 from server.db.engine import Database, insert_ignore
+from server.db.many_rows import insert_rows, update_rows
 
 METADATA = MetaData()
 COUNTER = Table("counter", METADATA, Column("id", Integer, primary_key=True), Column("value", Integer, nullable=False))
@@ -199,6 +200,26 @@ def test_insert_ignore_of_many_rows(database: Database) -> None:
     with database.write() as session:
         insert_ignore(session, THING, rows[::2])
         assert insert_ignore(session, THING, rows) == 10_000
+
+
+def test_many_rows_are_written_as_they_are_read(database: Database) -> None:
+    """Instants, JSON and bytes come back as they were given; updates go by key, and repeats can be left out."""
+    at = datetime(2026, 3, 2, 9, 30, 15, 123456, tzinfo=CHINA)
+    rows = [thing(str(n)) | {"at": at if n % 2 else None, "data": {"n": n}, "bytes": b"\x00\xff"} for n in range(5)]
+    with database.write() as session:
+        insert_rows(session, THING, rows[:3])
+        insert_rows(session, THING, rows, ignore=True)
+        update_rows(
+            session, THING, ("id",), [{"id": row["id"], "data": [], "name": f"new {row['id']!s}"} for row in rows[1:3]]
+        )
+        update_rows(session, THING, ("id",), [])
+        insert_rows(session, THING, [])
+    with database.read() as session:
+        found = {row.id: row for row in session.execute(select(THING))}
+    assert [found[row["id"]].at for row in rows] == [row["at"] for row in rows]
+    assert [found[row["id"]].data for row in rows] == [{"n": 0}, [], [], {"n": 3}, {"n": 4}]
+    assert found[rows[1]["id"]].name == f"new {rows[1]['id']!s}"
+    assert {row.bytes for row in found.values()} == {b"\x00\xff"}
 
 
 def test_insert_ignore_reports_other_faults(database: Database) -> None:

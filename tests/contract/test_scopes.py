@@ -7,9 +7,9 @@ import pytest
 
 from server.fieldsync.digests import digest_tree
 from server.fieldsync.feed import Place, cursor_key, open_place, pull
-from server.records.batch import Key
 from server.records.compaction import LEAVES_KEPT_DAYS, expire_leaves
 from server.records.feed import FeedScope
+from server.records.held import Key
 from server.records.lines import Placement
 from server.records.placing import Move, move_records
 from server.records.service import OfficeChange, office_write_many

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.errors import Problem
-from server.web.body import MAX_DEPTH, check_depth, parse_json
+from server.web.body import MAX_DEPTH, check_depth, parse_any_json, parse_json
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -183,3 +184,37 @@ def test_bytes_that_are_not_utf_8(data: bytes, place: int) -> None:
 def test_text_that_is_no_json(data: bytes) -> None:
     """With the parser's own words."""
     assert refusal(data).detail
+
+
+ODD = st.sampled_from(
+    [
+        b'{"a":1,"a":2}', b'{"a":1, "b":2}', b"1E5", b"1e999", b"-0", b"-0.0", b"1.0", b"NaN", b'"\\ud800"', b"[1,]",
+        b'"\xed\xa0\x80"', b'"\\u0041"', b"[" * 33 + b"]" * 33, b"[" * 5_000 + b"]" * 5_000, b"9" * 308, b"9" * 309,
+        b"[1," + b"9" * 400 + b"]", b'"' + b"9" * 700 + b'"', b"1" + b"0" * 308, b"-" + b"9" * 5_000, b"5e-324",
+        b"\xef\xbb\xbf1", b"", b"1 ", b'"\x01"', b"1e-400", b"1234567890123456789012345678901234567890", b"1e16",
+        b"0.1000000000000000055511151231257827",
+    ]
+)  # fmt: skip
+BYTES = ODD | st.binary(max_size=20) | JSON.map(lambda value: json.dumps(value).encode())
+
+
+def outcome(parse: Callable[[bytes], object], data: bytes) -> object:
+    """What a parser makes of some bytes: the value with its types, or the problem."""
+    try:
+        return repr(parse(data))
+    except Problem as problem:
+        return problem.as_dict()
+
+
+@given(BYTES)
+def test_the_short_cut_changes_nothing(data: bytes) -> None:
+    """Whatever the bytes, the short cut reads the very value that the strict parser reads, or leaves it the refusal."""
+    assert outcome(parse_json, data) == outcome(parse_any_json, data)
+
+
+@given(JSON)
+def test_compact_bytes_are_read_alike(value: object) -> None:
+    """What a compact encoder writes is read the same by both ways, types included."""
+    with suppress(UnicodeEncodeError):  # a lone surrogate cannot be written
+        data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        assert outcome(parse_json, data) == outcome(parse_any_json, data)

@@ -1,0 +1,98 @@
+"""Writing many rows with one prepared statement.
+
+On SQLite rows go to the driver's `executemany` as they are: SQLAlchemy's own handling of parameters costs more there
+than the database. Only columns whose type has a form of its own in the database (instants, JSON) are converted.
+PostgreSQL takes many rows in one statement, which SQLAlchemy arranges.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, LargeBinary, Table, bindparam
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+Row = Mapping[str, Any]
+
+
+def insert_rows(session: Session, table: Table, rows: Sequence[Row], *, ignore: bool = False) -> None:
+    """Insert rows, all with the same columns in the same order.
+
+    Args:
+        session: the write session.
+        table: the table, e.g. `Model.__table__`.
+        rows: mappings from column name to value.
+        ignore: leave out rows whose key is there already.
+    """
+    if not rows:
+        return
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        if ignore:
+            connection.execute(postgresql.insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
+        else:
+            connection.execute(table.insert(), [dict(row) for row in rows])
+        return
+    names = list(rows[0])
+    marks = ", ".join("?" * len(names))
+    how = "ON CONFLICT DO NOTHING" if ignore else ""
+    statement = f"INSERT INTO {_quoted(table.name)} ({_list(names)}) VALUES ({marks}) {how}"  # noqa: S608 - from models
+    connection.exec_driver_sql(statement, _values(connection, table, names, rows))
+
+
+def update_rows(session: Session, table: Table, keys: Sequence[str], rows: Sequence[Row]) -> None:
+    """Update rows by their key; all rows have the same columns in the same order, those of the key among them.
+
+    Args:
+        session: the write session.
+        table: the table, e.g. `Model.__table__`.
+        keys: names of the key's columns.
+        rows: mappings from column name to value.
+    """
+    if not rows:
+        return
+    connection = session.connection()
+    changed = [name for name in rows[0] if name not in keys]
+    if connection.dialect.name != "sqlite":
+        statement = table.update().values({name: bindparam(f"new_{name}") for name in changed})
+        for name in keys:
+            statement = statement.where(table.c[name] == bindparam(f"old_{name}"))
+        connection.execute(
+            statement, [{f"{'old' if name in keys else 'new'}_{name}": row[name] for name in row} for row in rows]
+        )
+        return
+    sets = ", ".join(f"{_quoted(name)} = ?" for name in changed)
+    where = " AND ".join(f"{_quoted(name)} = ?" for name in keys)
+    sql = f"UPDATE {_quoted(table.name)} SET {sets} WHERE {where}"  # noqa: S608 - names from the models
+    connection.exec_driver_sql(sql, _values(connection, table, [*changed, *keys], rows))
+
+
+def _values(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    """The rows as the driver takes them."""
+    columns = []
+    for name in names:
+        column, type_ = [row[name] for row in rows], table.c[name].type
+        convert = None
+        if not isinstance(type_, LargeBinary):  # the driver takes bytes as they are
+            convert = type_.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+        columns.append(column if convert is None else _converted(column, convert))
+    return list(zip(*columns, strict=True))
+
+
+def _converted(column: list[Any], convert: Callable[[Any], Any]) -> list[Any]:
+    """Convert a column's values; a run of equal ones (one instant for a whole batch) is converted once."""
+    found: list[Any] = []
+    before = last = None
+    for value in column:
+        if not found or (value is not before and value != before):
+            before, last = value, convert(value)
+        found.append(last)
+    return found
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(_quoted(name) for name in names)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

@@ -1,0 +1,54 @@
+"""A record in the hands of a batch: what the database has of it, and what the batch has made of it."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import Table
+
+from server.records.lines import Placement
+from server.records.models import RecordAssignee, SyncedRecord
+from server.records.served import Served
+from sync.dots import Dot
+from sync.policies import Policies, conflicts, is_deleted
+from sync.registers import Change, RecordState
+
+Key = tuple[str, str]
+"""(kind, record id)."""
+RECORDS, ASSIGNEES = (cast(Table, model.__table__) for model in (SyncedRecord, RecordAssignee))
+"""The tables themselves: bulk statements go past the ORM, which would cost as much as the rest."""
+
+
+@dataclass
+class Held:
+    """A loaded record and what the batch has made of it."""
+
+    placement: Placement
+    served: Served
+    stored: Placement | None
+    """Where the database has it; None: it does not have it yet."""
+    former: tuple[str, ...] = ()
+    """Officers it was assigned to before; what they write about it still lands."""
+    conflict_fields: tuple[str, ...] = ()
+    """Fields in conflict before the batch."""
+    conflicts_after: tuple[str, ...] = ()
+    """Fields in conflict now."""
+    deleted: bool = False
+    changed: bool = False
+    position: int = 0
+    history: dict[Dot, Change] | None = None
+    """All acts of the record, loaded when first needed."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the database has it already."""
+        return self.stored is not None
+
+    @property
+    def state(self) -> RecordState:
+        """The live values as registers."""
+        return self.served.state
+
+    def take(self, state: RecordState, policies: Policies) -> None:
+        """Take over a merged state, and what people must decide in it."""
+        self.served = Served.of(state)
+        self.conflicts_after, self.deleted = conflicts(state, policies), is_deleted(state)

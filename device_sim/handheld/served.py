@@ -163,16 +163,23 @@ class ServedRecords:
         Running digests follow what was served; only reading the lines again finds what the storage did to them.
         """
         found: dict[str, SetDigest] = {}
+        misplaced: list[tuple[str, str, str]] = []
         span = (f"{first:0{LEAF_DIGITS}x}", f"{last:0{LEAF_DIGITS}x}")
         rows = self.db.execute("SELECT kind, id, line, leaf FROM records WHERE leaf BETWEEN ? AND ?", span)
         while some := rows.fetchmany(ROWS_AT_ONCE):
             for kind, record, line, leaf in some:
-                found[leaf] = found.get(leaf, SetDigest()).add(*record_pair(kind, record, line))
+                name, content = record_pair(kind, record, line)
+                if leaf_of(name) == leaf:
+                    found[leaf] = found.get(leaf, SetDigest()).add(name, content)
+                else:
+                    misplaced.append((leaf_of(name), kind, record))
+        for one in misplaced:
+            self.db.execute("UPDATE records SET leaf = ? WHERE kind = ? AND id = ?", one)
         kept = {leaf: digest for leaf, digest in self._leaves().items() if span[0] <= leaf <= span[1]}
         wrong = [one for one in found.keys() | kept.keys() if found.get(one, SetDigest()) != kept.get(one, SetDigest())]
         for leaf in wrong:
             self._put(leaf, found.get(leaf, SetDigest()))
-        return sorted(wrong)
+        return self.scrub() if misplaced else sorted(wrong)
 
     def _leaves(self) -> dict[str, SetDigest]:
         rows = self.db.execute("SELECT leaf, count, state FROM digests").fetchall()

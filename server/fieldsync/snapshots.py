@@ -17,7 +17,7 @@ from sqlite_utils import Database
 from server.fieldsync.cache import locked, name_of, tidy
 from server.fieldsync.feed import ANYBODY, Place, cursor_key, scope_of
 from server.records.feed import FeedScope, shared_part
-from server.records.models import ServerState, SyncedRecord
+from server.records.models import SyncedRecord
 from server.records.service import server_state
 from server.runtime import Runtime
 from server.web.auth import Principal
@@ -56,14 +56,14 @@ def snapshot_for(rt: Runtime, caller: Principal, known_tag: str = "") -> Snapsho
     """
     with rt.db.read() as session:
         state, scope = server_state(session), scope_of(caller).shared()
-        name = name_of(scope, state.epoch)
+        name, newest, oldest = name_of(scope, state.epoch), state.position, state.leaves_expired_to
         if not _is_worth_it(session, scope):
             return None
     folder = rt.settings.home / "snapshots"
     with locked(folder / name):
         kept = sorted(_kept(folder, name), key=lambda one: one.position)
         begun = [one for one in kept if one.tag == known_tag]
-        fresh = [one for one in kept[-1:] if _is_fresh(rt, one, state)]
+        fresh = [one for one in kept[-1:] if oldest <= one.position <= newest and _is_fresh(rt, one, newest)]
         if begun or fresh:
             found = (begun or fresh)[0]
             found.path.touch()
@@ -85,10 +85,8 @@ def _kept(folder: Path, name: str) -> Iterator[Snapshot]:
         yield Snapshot(path, tag, int(position), int(made_ms))
 
 
-def _is_fresh(rt: Runtime, kept: Snapshot, state: ServerState) -> bool:
-    behind = state.position - kept.position
-    young = 0 <= rt.now_ms() - kept.made_ms <= MAX_AGE_S * 1000
-    return young and 0 <= behind <= MAX_BEHIND and kept.position >= state.leaves_expired_to
+def _is_fresh(rt: Runtime, kept: Snapshot, newest: int) -> bool:
+    return 0 <= rt.now_ms() - kept.made_ms <= MAX_AGE_S * 1000 and newest - kept.position <= MAX_BEHIND
 
 
 def _make(rt: Runtime, scope: FeedScope, folder: Path, name: str) -> Snapshot:

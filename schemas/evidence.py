@@ -12,6 +12,31 @@ class EvidenceQuery(Schema):
     inspection = fields.String(required=True, validate=validate.Length(1, 64))
 
 
+class ReasonIn(Schema):
+    """Why somebody does something."""
+
+    reason = fields.String(required=True, validate=validate.Length(1, 1_000))
+
+
+class HoldOut(Schema):
+    """A legal hold on a case."""
+
+    id = fields.String()
+    inspection = fields.String()
+    reason = fields.String()
+    placed_by = fields.String()
+    placed_at = fields.AwareDateTime(format="iso")
+    lifted_by = fields.String()
+    lifted_at = fields.AwareDateTime(format="iso")
+
+
+class TransferIn(Schema):
+    """Handing evidence to somebody outside: to whom, on what ground."""
+
+    recipient = fields.String(required=True, validate=validate.Length(1, 200))
+    basis = fields.String(required=True, validate=validate.Length(1, 500))
+
+
 class MissingQuery(Schema):
     """Query of the list of missing evidence."""
 
@@ -57,7 +82,7 @@ class EvidenceOut(Schema):
     id = fields.String()
     inspection = fields.String()
     device = fields.String()
-    status = fields.String(metadata={"description": "declared, waiting, verified or rejected"})
+    status = fields.String(metadata={"description": "declared, waiting, verified, rejected or erased"})
     sha256 = fields.String()
     sm3 = fields.String()
     size_bytes = fields.Integer()
@@ -70,6 +95,9 @@ class EvidenceOut(Schema):
     verified_at = fields.AwareDateTime(format="iso")
     withdrawn_at = fields.AwareDateTime(format="iso")
     examined_at = fields.AwareDateTime(format="iso")
+    derived_at = fields.AwareDateTime(format="iso")
+    sealed_at = fields.AwareDateTime(format="iso")
+    erased_at = fields.AwareDateTime(format="iso")
     flags = fields.List(fields.Raw())
     custody_count = fields.Integer()
     custody_head = fields.String()

@@ -68,6 +68,10 @@ class Settings:
     """File of executed erasure orders; kept apart from the database's backups, and replayed after a restore."""
     s3: S3Settings | None = None
     """The evidence store, if it is not the directory."""
+    seal_after_days: int = 0
+    """Days from closing a case to sealing its evidence."""
+    retention_days: int = 0
+    """Days from closing a case to destroying the bytes of its evidence; 0 keeps them for ever."""
     timestamps: TimestampSettings | None = None
     """Who stamps the proof log's heads; nobody by default."""
 
@@ -96,6 +100,8 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         held_timeout_s=_whole(env, "FIELDPROOF_HELD_TIMEOUT_S", str(7 * 24 * 3600)),
         erasure_ledger=Path(env.get("FIELDPROOF_ERASURE_LEDGER", str(home / "erasures.ndjson"))),
         s3=_s3(env),
+        seal_after_days=_whole(env, "FIELDPROOF_SEAL_AFTER_DAYS", "0"),
+        retention_days=_whole(env, "FIELDPROOF_RETENTION_DAYS", "0"),
         timestamps=_timestamps(env),
     )
 

@@ -22,6 +22,7 @@ PROBLEMS: dict[str, ProblemKind] = {
     "bad-signature": ProblemKind(400, "签名不符", "Signature does not verify"),
     "checksum-mismatch": ProblemKind(460, "校验和不符", "Checksum mismatch"),
     "conflict": ProblemKind(409, "与现有状态冲突", "Conflicts with the present state"),
+    "erased": ProblemKind(410, "已依法删除", "Lawfully erased"),
     "forbidden": ProblemKind(403, "无权访问", "Forbidden"),
     "illegal-transition": ProblemKind(409, "状态不允许该操作", "Illegal transition"),
     "internal": ProblemKind(500, "服务器内部错误", "Internal error"),

@@ -13,7 +13,9 @@ from types import FrameType
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from server.evidence.derivatives import derive_step
 from server.evidence.examination import inspect_step
+from server.evidence.retention import destroy_step, retention_step
 from server.evidence.settlement import reconcile_step, sweep_step
 from server.fieldsync.erasure import erase
 from server.fieldsync.overdue import surface_overdue
@@ -55,6 +57,9 @@ STEPS = (
     NamedStep("dispatch-leads", in_transaction(dispatch_open_leads)),
     NamedStep("reconcile-evidence", reconcile_step),
     NamedStep("examine-evidence", inspect_step),
+    NamedStep("draw-derivatives", derive_step),
+    NamedStep("seal-and-retain-evidence", in_transaction(retention_step)),
+    NamedStep("destroy-erased-evidence", destroy_step),
     NamedStep("surface-overdue-acts", in_transaction(surface_overdue)),
     NamedStep("erase", erase),
     NamedStep("close-inspections", in_transaction(close_ready)),

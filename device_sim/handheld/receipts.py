@@ -80,6 +80,9 @@ class Receipts:
                 self.store.keep_evidence(replace(evidence, upload="", offset_bytes=0, uploaded=0))
                 return False
             raise
+        if answer.json().get("status") == "erased":  # by lawful order: this copy goes too
+            (self.store.evidence_folder / evidence.file_name).unlink(missing_ok=True)
+            return False
         receipt = answer.json().get("receipt")
         if not isinstance(receipt, dict):
             return False

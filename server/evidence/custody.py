@@ -13,7 +13,10 @@ from datetime import datetime
 from typing import Any
 
 DOMAIN = b"fieldproof-custody-v1\n"
-ACTIONS = ("capture", "upload", "verify", "reject", "view", "export", "transfer", "seal", "withdraw", "reinstate")
+ACTIONS = (
+    "capture", "upload", "verify", "reject", "view", "export", "transfer", "seal", "withdraw", "reinstate", "hold",
+    "release", "erase",
+)  # fmt: skip
 """What may happen to evidence."""
 
 

@@ -3,12 +3,16 @@
 import logging
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from server.entities.models import Entity
 from server.evidence.facts import MediaFacts, facts_from_json
 from server.evidence.flags import Claims, Place, compare
 from server.evidence.media import MediaExaminer, examiner
 from server.evidence.models import VERIFIED, Blob, Evidence
+from server.evidence.pictures import remember_picture, same_pictures
 from server.evidence.stores import open_store
+from server.records.service import get_view
 from server.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -38,7 +42,7 @@ def inspect_step(rt: Runtime, batch: int = EXAMINE_BATCH) -> int:
                 found.append((evidence_id, sha256, facts))
     with rt.db.write() as session:
         for evidence_id, sha256, facts in found:
-            _record(rt, session.get_one(Evidence, evidence_id), session.get_one(Blob, sha256), facts)
+            _record(session, rt, session.get_one(Evidence, evidence_id), session.get_one(Blob, sha256), facts)
     return len(found)
 
 
@@ -51,16 +55,29 @@ def _examine(rt: Runtime, child: MediaExaminer, sha256: str) -> MediaFacts | Non
         return None
 
 
-def _record(rt: Runtime, evidence: Evidence, blob: Blob, facts: MediaFacts) -> None:
+def _record(session: Session, rt: Runtime, evidence: Evidence, blob: Blob, facts: MediaFacts) -> None:
     if blob.facts is None:
         blob.facts = facts.as_json()
+        remember_picture(session, blob, facts.phash)
     if evidence.examined_at is None:  # another worker may have been faster
-        flags = [flag.as_json() for flag in compare(facts, claims_of(evidence))]
-        evidence.flags, evidence.examined_at = [*evidence.flags, *flags], rt.now()
+        flags = [*compare(facts, claims_of(session, evidence)), *same_pictures(session, evidence, facts.phash)]
+        evidence.flags = [*evidence.flags, *(flag.as_json() for flag in flags)]
+        evidence.examined_at = rt.now()
 
 
-def claims_of(evidence: Evidence) -> Claims:
-    """Return what a record declares, for comparison."""
+def claims_of(session: Session, evidence: Evidence) -> Claims:
+    """Return what a record declares, and where the inspected entity is, for comparison."""
     position = evidence.position
     place = Place(position["lat"], position["lon"], position["datum"]) if position else None
-    return Claims(media_type=evidence.media_type, captured_at=evidence.captured_at, place=place)
+    return Claims(
+        media_type=evidence.media_type,
+        captured_at=evidence.captured_at,
+        place=place,
+        entity_place=_entity_place(session, evidence.inspection),
+    )
+
+
+def _entity_place(session: Session, inspection: str | None) -> Place | None:
+    fields = get_view(session, "inspection", inspection) if inspection else None
+    entity = session.get(Entity, fields["entity"]) if fields and fields.get("entity") else None
+    return None if entity is None else Place(entity.lat, entity.lon, entity.datum)

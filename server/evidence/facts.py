@@ -31,6 +31,8 @@ class Exif:
     make: str | None = None
     model: str | None = None
     software: str | None = None
+    modified_at: str | None = None
+    """When the file was last changed, if that is not when it was taken; local time."""
     orientation: int | None = None
     """1 to 8, as EXIF counts them."""
 
@@ -63,6 +65,10 @@ class MediaFacts:
     height: int | None = None
     """Pixels, before orientation is applied."""
     exif: Exif = Exif()
+    phash: str | None = None
+    """Perceptual hash, 16 hex digits; None for what is no picture, or too flat a one."""
+    second_type: str | None = None
+    """Another format that the same bytes pass for."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON form."""

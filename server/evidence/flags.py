@@ -14,6 +14,13 @@ TIME_TOLERANCE_MINUTES = 10
 """Clocks of handhelds and cameras drift by minutes; more is worth a look."""
 POSITION_TOLERANCE_M = 200
 """Satellite fixes in built-up areas are off by tens of metres; more is worth a look."""
+ENTITY_TOLERANCE_M = 500
+"""Premises are larger than a satellite fix is wrong."""
+EDITORS = (
+    "photoshop", "lightroom", "gimp", "snapseed", "picsart", "vsco", "meitu", "美图", "醒图", "facetune", "pixelmator",
+    "affinity", "paint.net", "imagemagick", "canva", "acdsee", "luminar", "polarr", "airbrush", "beautycam", "b612",
+)  # fmt: skip
+"""Parts of the names under which picture editors sign what they save, lower case."""
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius (IUGG)."""
 COMPARABLE_DATUMS = ("WGS-84", "WGS84", "CGCS2000")
@@ -36,6 +43,8 @@ class Claims:
     media_type: str | None = None
     captured_at: datetime | None = None
     place: Place | None = None
+    entity_place: Place | None = None
+    """Where the inspected entity is, as the register has it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,10 @@ def compare(facts: MediaFacts, claims: Claims) -> list[Flag]:
     typed = facts.outcome in (DECODED, NOT_A_PICTURE) or facts.media_type != UNKNOWN_TYPE
     if typed and claims.media_type and _family(claims.media_type) != _family(facts.media_type):
         flags.append(Flag("type-differs", {"declared": claims.media_type, "found": facts.media_type}))
-    return flags + _compare_time(facts, claims) + _compare_place(facts, claims)
+    if facts.second_type:
+        flags.append(Flag("second-type", {"found": facts.media_type, "second": facts.second_type}))
+    flags += _compare_time(facts, claims) + _compare_place(facts, claims)
+    return flags + _compare_entity(facts, claims) + _hints_of_editing(facts)
 
 
 def distance_m(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
@@ -97,6 +109,35 @@ def _compare_place(facts: MediaFacts, claims: Claims) -> list[Flag]:
     if metres <= POSITION_TOLERANCE_M:
         return []
     return [Flag("position-differs", {"metres": round(metres), "exif_lat": exif.lat, "exif_lon": exif.lon})]
+
+
+def _compare_entity(facts: MediaFacts, claims: Claims) -> list[Flag]:
+    """Compare with where the entity is, both what the picture says and what the record says."""
+    if claims.entity_place is None:
+        return []
+    exif, found = facts.exif, []
+    taken = Place(exif.lat, exif.lon, exif.datum or "WGS-84") if exif.lat is not None and exif.lon is not None else None
+    for source, place in (("picture", taken), ("record", claims.place)):
+        if place is None or not _comparable(place.datum, claims.entity_place.datum):
+            continue
+        metres = distance_m(place.lat, place.lon, claims.entity_place.lat, claims.entity_place.lon)
+        if metres > ENTITY_TOLERANCE_M:
+            found.append(Flag("far-from-entity", {"metres": round(metres), "source": source}))
+    return found
+
+
+def _hints_of_editing(facts: MediaFacts) -> list[Flag]:
+    """Hints, no proof: a telephone's own software may write any name, and an editor may write none."""
+    software = (facts.exif.software or "").lower()
+    if any(editor in software for editor in EDITORS):
+        return [Flag("edited", {"software": facts.exif.software})]
+    if facts.exif.modified_at and facts.exif.taken_at and facts.exif.modified_at > facts.exif.taken_at:
+        return [Flag("edited", {"taken_at": facts.exif.taken_at, "modified_at": facts.exif.modified_at})]
+    return []
+
+
+def _comparable(*datums: str) -> bool:
+    return all(datum.strip().upper() in COMPARABLE_DATUMS for datum in datums)
 
 
 def _family(media_type: str) -> str:

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from server.evidence.facts import UNDECODABLE, UNKNOWN_TYPE, MediaFacts, facts_from_json
 
-CHILD = Path(__file__).with_name("media_child.py")
-COMMAND = (sys.executable, "-I", str(CHILD))
+COMMAND = (sys.executable, "-I", "-m", "server.evidence.media_child")
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG")
 """Environment that the child gets; passwords are not among it."""
 ANSWER_S = 75
@@ -34,14 +34,29 @@ class MediaExaminer:
         Raises:
             OSError: the file cannot be read, or no child can be started.
         """
-        answer = self._ask(path)
+        value = self._work({"path": str(path)})
+        if value is None:
+            return MediaFacts(UNDECODABLE, UNKNOWN_TYPE, "the examination broke off")
+        return facts_from_json(value)
+
+    def draw(self, path: Path, drawing: dict[str, Any]) -> bool:
+        """Draw a derivative of a picture (see `media_drawing.draw`); returns whether it was drawn.
+
+        Raises:
+            OSError: the file cannot be read, or no child can be started.
+        """
+        value = self._work({"path": str(path), "draw": drawing})
+        return value is not None and value.get("drawn") is True
+
+    def _work(self, job: dict[str, Any]) -> dict[str, Any] | None:
+        answer = self._ask(job)
         if answer is None:
             self.close()
-            return MediaFacts(UNDECODABLE, UNKNOWN_TYPE, "the examination broke off")
-        value = json.loads(answer)
+            return None
+        value: dict[str, Any] = json.loads(answer)
         if "error" in value:
             raise OSError(value["error"])
-        return facts_from_json(value)
+        return value
 
     def close(self) -> None:
         """End the child."""
@@ -50,7 +65,7 @@ class MediaExaminer:
             child.kill()
             child.communicate()
 
-    def _ask(self, path: Path) -> bytes | None:
+    def _ask(self, job: dict[str, Any]) -> bytes | None:
         if self._child is None:
             environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
             # a session of its own: Ctrl-C at the worker's terminal must not look like a file that kills decoders
@@ -61,7 +76,7 @@ class MediaExaminer:
         if child.stdin is None or child.stdout is None:
             return None
         try:
-            child.stdin.write(json.dumps(str(path)).encode() + b"\n")
+            child.stdin.write(json.dumps(job).encode() + b"\n")
             child.stdin.flush()
         except BrokenPipeError:
             return None

@@ -27,13 +27,17 @@ FINISHED = (RECEIVED, WAITING, STORED)
 DECLARED = "declared"
 VERIFIED = "verified"
 REJECTED = "rejected"
+ERASED = "erased"
 
 
 class Evidence(Base):
     """One evidence record as its device declared it, and how far its bytes have got."""
 
     __tablename__ = "evidence"
-    __table_args__ = (Index("ix_evidence_device_sha256", "device", "sha256"),)
+    __table_args__ = (
+        Index("ix_evidence_device_sha256", "device", "sha256"),
+        Index("ix_evidence_sha256", "sha256"),
+    )
 
     id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
     inspection: Mapped[str | None] = mapped_column(String(ID_CHARS), index=True)
@@ -55,6 +59,12 @@ class Evidence(Base):
     verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     withdrawn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     examined_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    derived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its derivatives were made; null: they are due (once it is examined)."""
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its inspection was closed: sealing and retention count from here."""
+    sealed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    erased_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     flags: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue, default=list)
     custody_count: Mapped[int] = mapped_column(default=0)
     custody_head: Mapped[str] = mapped_column(String(HASH_CHARS), default="")
@@ -65,6 +75,20 @@ Index(
     Evidence.verified_at,
     sqlite_where=Evidence.examined_at.is_(None),
     postgresql_where=Evidence.examined_at.is_(None),
+)
+
+
+Index(
+    "ix_evidence_underived",
+    Evidence.examined_at,
+    sqlite_where=Evidence.derived_at.is_(None),
+    postgresql_where=Evidence.derived_at.is_(None),
+)
+Index(
+    "ix_evidence_unsealed",
+    Evidence.closed_at,
+    sqlite_where=Evidence.sealed_at.is_(None),
+    postgresql_where=Evidence.sealed_at.is_(None),
 )
 
 
@@ -110,6 +134,47 @@ class Blob(Base):
     stored_at: Mapped[datetime] = mapped_column(UtcDateTime)
     facts: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
     """What the examination found, in the JSON form of `facts.MediaFacts`; null until examined."""
+    phash: Mapped[str | None] = mapped_column(String(16))
+    """Perceptual hash of a picture."""
+    doomed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    """When the last record that used it was erased: its bytes are to be destroyed."""
+    destroyed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class PictureBand(Base):
+    """A quarter of a picture's perceptual hash: pictures that differ in at most three bits share one."""
+
+    __tablename__ = "evidence_picture_bands"
+
+    band: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(HASH_CHARS), primary_key=True)
+
+
+class Derivative(Base):
+    """A thumbnail or watermarked copy of one record, kept in the store by its own hash; can be made again."""
+
+    __tablename__ = "evidence_derivatives"
+
+    evidence: Mapped[str] = mapped_column(ForeignKey("evidence.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(HASH_CHARS), index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class LegalHold(Base):
+    """An order that nothing of an inspection's evidence may be destroyed, until it is lifted."""
+
+    __tablename__ = "evidence_holds"
+
+    id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    inspection: Mapped[str] = mapped_column(String(ID_CHARS), index=True)
+    reason: Mapped[str] = mapped_column(Text)
+    placed_by: Mapped[str] = mapped_column(String(64))
+    placed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    lifted_by: Mapped[str | None] = mapped_column(String(64))
+    lifted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class CustodyEntry(Base):

@@ -9,6 +9,7 @@ what was declared. Ids are made by the server; a name given by a client never be
 import fcntl
 import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -137,6 +138,15 @@ class Parts:
     def quarantine_path(self, upload_id: str) -> Path:
         """Return where the bytes of a rejected upload are kept."""
         return self._quarantine / upload_id
+
+    def clear_quarantine(self, keep: AbstractSet[str]) -> int:
+        """Destroy quarantined bytes that no row speaks of any more; returns how many went."""
+        if not self._quarantine.is_dir():
+            return 0
+        gone = [path for path in self._quarantine.iterdir() if path.name not in keep]
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return len(gone)
 
     def ids(self) -> set[str]:
         """Return the ids of all uploads that have a file."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.errors import Problem
 from server.evidence.hashing import Digest, digest_file
-from server.evidence.models import LOST, QUARANTINED, STORED, WAITING, Evidence, Upload
+from server.evidence.models import ERASED, LOST, QUARANTINED, STORED, WAITING, Evidence, Upload
 from server.evidence.parts import HeldPart
 from server.evidence.stores import open_store
 from server.runtime import Runtime
@@ -55,12 +56,18 @@ def declared_of(evidence: Evidence) -> Declared:
 
 
 def read_declaration(session: Session, evidence_id: str, device: str) -> Declared | None:
-    """Return the declaration an upload belongs to: same record, same device, with a hash; None before it comes."""
-    columns = (Evidence.device, Evidence.sha256, Evidence.sm3, Evidence.size_bytes)
+    """Return the declaration an upload belongs to: same record, same device, with a hash; None before it comes.
+
+    Raises:
+        Problem: `erased`.
+    """
+    columns = (Evidence.device, Evidence.sha256, Evidence.sm3, Evidence.size_bytes, Evidence.status)
     found = session.execute(select(*columns).where(Evidence.id == evidence_id)).first()
+    if found is not None and found.status == ERASED:
+        raise Problem("erased", detail="this evidence was lawfully erased: destroy your copy")
     if found is None or found.device != device or found.sha256 is None:
         return None
-    return Declared(*found)
+    return Declared(found.device, found.sha256, found.sm3, found.size_bytes)
 
 
 def place(rt: Runtime, upload: Upload, held: HeldPart, declared: Declared | None, *, fresh: bool = False) -> Placed:

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from server.errors import Problem
 from server.evidence import ledger
 from server.evidence.custody import Entry, Fault
+from server.evidence.derivatives import WATERMARKED, find_derivative
 from server.evidence.facts import UNKNOWN_TYPE
 from server.evidence.hashing import Digest
-from server.evidence.models import DECLARED, REJECTED, STORED, VERIFIED, WAITING, Blob, Evidence, Upload
+from server.evidence.models import DECLARED, ERASED, REJECTED, STORED, VERIFIED, WAITING, Blob, Evidence, Upload
 from server.evidence.placing import declared_of
 from server.evidence.receipts import finished_upload
 from server.evidence.settlement import mark_verified
@@ -99,6 +100,7 @@ def declare(
             ledger.append(session, rt, evidence, "reinstate", actor=_actor(device), detail={"act": act_hash})
         if not _supplement(evidence, values, device, act_hash):
             return
+        evidence.derived_at = None  # what the watermark says has changed
     detail = {name: fields[name] for name in ("inspection", "captured_at", "sha256", "sm3") if name in fields}
     ledger.append(session, rt, evidence, "capture", actor=f"device:{device}", detail={"act": act_hash, **detail})
     _recheck(session, rt, evidence)
@@ -156,8 +158,10 @@ def get_evidence(session: Session, evidence_id: str) -> Evidence:
     return evidence
 
 
-def open_content(session: Session, rt: Runtime, evidence_id: str, *, actor: str, requested: str = "") -> Content:
-    """Open the original of verified evidence and enter the access in its chain of custody.
+def open_content(
+    session: Session, rt: Runtime, evidence_id: str, *, actor: str, requested: str = "", kind: str = ""
+) -> Content:
+    """Open the original of verified evidence, or a derivative, and enter the access in the chain of custody.
 
     Args:
         session: a write session; the entry commits before a byte leaves.
@@ -165,22 +169,47 @@ def open_content(session: Session, rt: Runtime, evidence_id: str, *, actor: str,
         evidence_id: the record.
         actor: pseudonymous id of the reader.
         requested: the Range header, kept with the entry.
+        kind: which derivative; empty for the original.
 
     Raises:
-        Problem: `not-found`; `conflict` while the bytes are not verified; `unavailable` if the store has lost them.
+        Problem: `not-found`, also for a derivative that is not drawn; `conflict` while the bytes are not verified;
+            `unavailable` if the store does not give them now.
     """
     evidence = ledger.lock_evidence(session, evidence_id)
     if evidence is None:
         raise Problem("not-found", detail="no such evidence")
+    if evidence.status == ERASED:
+        raise Problem("erased", detail="the bytes of this evidence were lawfully destroyed")
     if evidence.status != VERIFIED or evidence.sha256 is None or evidence.size_bytes is None:
         raise Problem("conflict", detail="the bytes of this evidence are not verified yet", state=evidence.status)
-    try:
-        stream = open_store(rt.settings).open(evidence.sha256)
-    except FileNotFoundError as error:
-        raise Problem("unavailable", detail="the store does not have these bytes now") from error
+    wanted = (evidence.sha256, evidence.size_bytes)
     detail = {"range": requested[:MAX_RANGE_CHARS]} if requested else {}
-    ledger.append(session, rt, evidence, "view", actor=actor, detail=detail)
-    return Content(stream, evidence.sha256, evidence.size_bytes)
+    if kind:
+        derivative = find_derivative(session, evidence_id, kind)
+        if derivative is None:
+            raise Problem("not-found", detail="this copy is not drawn; not every file has one")
+        wanted, detail["copy"] = (derivative.sha256, derivative.size_bytes), kind
+    try:
+        stream = open_store(rt.settings).open(wanted[0])
+    except OSError as error:
+        raise Problem("unavailable", detail="the store does not have these bytes now") from error
+    ledger.append(session, rt, evidence, "export" if kind == WATERMARKED else "view", actor=actor, detail=detail)
+    return Content(stream, *wanted)
+
+
+def note_transfer(session: Session, rt: Runtime, evidence_id: str, *, actor: str, recipient: str, basis: str) -> None:
+    """Enter that verified evidence was handed to somebody outside.
+
+    Raises:
+        Problem: `not-found`; `conflict` while its bytes are not verified.
+    """
+    evidence = ledger.lock_evidence(session, evidence_id)
+    if evidence is None:
+        raise Problem("not-found", detail="no such evidence")
+    if evidence.status != VERIFIED:
+        raise Problem("conflict", detail="the bytes of this evidence are not verified", state=evidence.status)
+    detail = {"recipient": recipient, "basis": basis}
+    ledger.append(session, rt, evidence, "transfer", actor=actor, detail=detail)
 
 
 def found_media_type(session: Session, evidence: Evidence) -> str:
@@ -213,10 +242,13 @@ def _recheck(session: Session, rt: Runtime, evidence: Evidence) -> None:
 def _supplement(evidence: Evidence, values: dict[str, Any], device: str, act_hash: str) -> bool:
     """Add what an earlier act left open; returns whether something fixed was added.
 
-    A caption may change. What is fixed stays as it is, and a different later value becomes a flag.
+    A caption may change until the record is sealed. What is fixed stays as it is, and a different later value becomes
+    a flag. What was erased stays erased.
     """
+    if evidence.status == ERASED:
+        return False
     evidence.act_hash = evidence.act_hash or act_hash
-    if "caption" in values:
+    if "caption" in values and evidence.sealed_at is None:
         evidence.caption = values["caption"]
     if evidence.sha256 is None and values.get("sha256") is not None:
         evidence.device, evidence.act_hash = device, act_hash

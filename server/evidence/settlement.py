@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, cast
 
-from sqlalchemy import Table, and_, exists, insert, or_, select
+from sqlalchemy import Table, and_, exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from server.db.engine import insert_ignore
@@ -20,6 +20,7 @@ from server.evidence.commits import CommitGroup
 from server.evidence.hashing import Digest
 from server.evidence.models import (
     DECLARED,
+    ERASED,
     LOST,
     OPEN,
     PART,
@@ -42,6 +43,8 @@ from server.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
+REVIVED: dict[str, None] = {"doomed_at": None, "destroyed_at": None}
+"""What is evidence again is not destroyed."""
 SETTLE_BATCH = 64
 """Uploads settled by one worker step."""
 SWEEP_BATCH = 500
@@ -99,7 +102,10 @@ def reconcile_step(rt: Runtime) -> int:
     transaction; whatever needs more care is settled by itself.
     """
     declared = exists().where(
-        Evidence.id == Upload.evidence, Evidence.device == Upload.device, Evidence.sha256.is_not(None)
+        Evidence.id == Upload.evidence,
+        Evidence.device == Upload.device,
+        Evidence.sha256.is_not(None),
+        Evidence.status != ERASED,
     )
     due = or_(Upload.state == RECEIVED, and_(Upload.state == WAITING, declared))
     with rt.db.read() as session:
@@ -167,6 +173,9 @@ def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]
         fitting = [one for one in siblings if declared_of(one).fits(each.digest)]
         entries += [mark_verified(session, rt, one, each.digest) for one in fitting]
     insert_ignore(session, cast(Table, Blob.__table__), list(blobs.values()))
+    if blobs:
+        again = (Blob.sha256.in_(sorted(blobs)), Blob.doomed_at.is_not(None))
+        session.execute(update(Blob).where(*again).values(REVIVED))
     ledger.append_rows(session, entries)
     _insert_fresh(session, [uploads[each.upload.id] for each in placed if each.fresh])
     return [uploads[each.upload.id].state if each.upload.id in uploads else LOST for each in placed]
@@ -257,8 +266,9 @@ def sweep_step(rt: Runtime) -> int:
     files = parts.ids()  # before the rows: a file that appears now may get its row in a moment
     with rt.db.read() as session:
         doomed = list(session.scalars(select(Upload.id).where(expired).limit(SWEEP_BATCH)))
+        rejected = set(session.scalars(select(Upload.id).where(Upload.state.in_((WAITING, QUARANTINED)))))
         orphans = sorted(files - set(session.scalars(select(Upload.id).where(Upload.state.in_(LIVE)))))
-    ended = 0
+    ended = parts.clear_quarantine(keep=rejected)
     for upload_id in (*doomed, *orphans):
         try:
             with parts.hold(upload_id, wait=False) as held:

@@ -16,6 +16,7 @@ from schemas.kinds.field_work import MAX_EVIDENCE_BYTES
 from server.errors import Problem
 from server.evidence.models import FINISHED, OPEN, PART, RECEIVED, UNSETTLED, Upload
 from server.evidence.parts import HeldPart, Parts, Superseded
+from server.evidence.placing import read_declaration
 from server.evidence.tus import PARTIAL, Checksum, Metadata
 from server.runtime import Runtime
 
@@ -60,11 +61,12 @@ def create_upload(
         partial: whether it is a part of a file; each creation of a part makes a new one.
 
     Raises:
-        Problem: `too-large`, `limit-exceeded` (uploads or bytes of this device), `storage-full`.
+        Problem: `too-large`, `limit-exceeded` (uploads or bytes of this device), `storage-full`, `erased`.
     """
     twin = None if partial else find_twin(session, device, length_bytes, metadata)
     if twin is not None:
         return twin
+    read_declaration(session, metadata.evidence, device)
     check_room(session, rt, device, length_bytes)
     upload = new_upload(rt, device, length_bytes, metadata)
     if partial:

@@ -20,6 +20,7 @@ from server.directory.service import get_checklist, get_item
 from server.entities.models import Entity
 from server.entities.service import get_entity
 from server.errors import Problem
+from server.evidence.retention import note_closed
 from server.evidence.service import manifest
 from server.inspections.models import Inspection, Task
 from server.leads import service as leads
@@ -120,6 +121,7 @@ def _close(session: Session, rt: Runtime, row: Inspection, fields: Mapping[str, 
         return 0
     office_write_many(session, rt, [OfficeChange("inspection", row.id, {"status": "closed"}, SYSTEM)])
     row.status, row.closed_at, row.behavior = "closed", rt.now(), behavior
+    note_closed(session, rt, row.id)
     task = session.get(Task, row.task) if row.task else None
     if task is not None and task.lead is not None:
         leads.advance(session, rt, task.lead, "refuted" if fields["result"] == NO_PROBLEM else "confirmed")

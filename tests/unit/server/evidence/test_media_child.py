@@ -15,7 +15,8 @@ from PIL import Image
 
 from server.evidence import media_child
 from server.evidence.facts import facts_from_json
-from server.evidence.media_child import examine, examine_limited, main, read_exif, sniff
+from server.evidence.media_child import main, work_limited
+from server.evidence.media_reading import examine, read_exif, sniff
 
 GPS = {1: "N", 2: (30.0, 35.0, 34.08), 3: "E", 4: (114.0, 18.0, 19.8), 18: "WGS-84"}
 
@@ -190,7 +191,7 @@ def test_fork_gives_the_same_answer(tmp_path: Path) -> None:
     """The limited fork finds what the function finds."""
     path = tmp_path / "photo"
     path.write_bytes(jpeg(full_exif()))
-    assert examine_limited(path) == json.loads(json.dumps(examine(path)))
+    assert work_limited({"path": str(path)}) == json.loads(json.dumps(examine(path)))
 
 
 def test_hanging_decoder_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,31 +203,31 @@ def test_hanging_decoder_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise AssertionError("never reached")
 
     monkeypatch.setattr(media_child, "examine", hang)
-    facts = examine_limited(tmp_path / "x", wall_s=0.05)
+    facts = work_limited({"path": str(tmp_path / "x")}, wall_s=0.05)
     assert (facts["outcome"], facts["reason"]) == ("undecodable", "took longer than 0.05 s")
 
 
 def test_crashing_decoder_costs_one_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork that dies without an answer is a finding, not a crash of the worker."""
     monkeypatch.setattr(media_child, "examine", lambda _path: os._exit(3))
-    assert "crashed" in examine_limited(tmp_path / "x")["reason"]
+    assert "crashed" in work_limited({"path": str(tmp_path / "x")})["reason"]
 
 
 def test_memory_limit_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What needs more memory than allowed is called a bomb."""
     monkeypatch.setattr(media_child, "examine", lambda _path: {"x": bytearray(4 * media_child.MEMORY_BYTES)})
-    assert examine_limited(tmp_path / "x")["outcome"] == "decompression-bomb"
+    assert work_limited({"path": str(tmp_path / "x")})["outcome"] == "decompression-bomb"
 
 
 def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
     """A disk that does not answer is no finding about the file."""
-    assert "FileNotFoundError" in examine_limited(tmp_path / "none")["error"]
+    assert "FileNotFoundError" in work_limited({"path": str(tmp_path / "none")})["error"]
 
 
 def test_endless_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parent reads no more than an answer can be."""
     monkeypatch.setattr(media_child, "examine", lambda _path: {"x": "y" * (media_child.MAX_ANSWER_BYTES * 2)})
-    assert "crashed" in examine_limited(tmp_path / "x")["reason"]
+    assert "crashed" in work_limited({"path": str(tmp_path / "x")})["reason"]
 
 
 def test_main_answers_line_by_line(
@@ -235,7 +236,8 @@ def test_main_answers_line_by_line(
     """One JSON object for each path, until the input ends."""
     path = tmp_path / "photo"
     path.write_bytes(jpeg())
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{json.dumps(str(path))}\n{json.dumps(str(path))}\n"))
+    line = json.dumps({"path": str(path)})
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{line}\n{line}\n"))
     main()
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["outcome"] for answer in answers] == ["decoded", "decoded"]

@@ -18,6 +18,7 @@ from server.audit.service import SYSTEM, record_event
 from server.clock import from_ms, to_ms
 from server.db.shredding import overwrite_what_is_deleted, shred
 from server.errors import Problem
+from server.evidence.retention import erase_evidence
 from server.fieldsync import erasure_ledger
 from server.fieldsync.conflicts import given_reason
 from server.fieldsync.erased import field_names, notify
@@ -206,6 +207,8 @@ def _execute(session: Session, rt: Runtime, order: ErasureOrder, at: datetime, k
     for key in keys:
         erased |= _erase_acts(session, key, order.id)
         session.merge(ErasedRecord(kind=key[0], record=key[1], order=order.id))
+        if key[0] == "evidence":
+            erase_evidence(session, rt, key[1], order=order.id)
         if key in batch.records:
             batch.rewrite(key, _without_personal(key[0], batch.records[key].state))
     for dot, names in erased.items():

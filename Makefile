@@ -2,7 +2,7 @@
 #   make demo ARGS="--once --seed 7"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format lock clean
+.PHONY: help setup demo test soak bench check format lock clean
 SHELL := /bin/sh
 BIN := .venv/bin
 UV ?= $(shell command -v uv || echo .venv/uv/bin/uv)
@@ -19,6 +19,9 @@ demo: setup ## run the whole story with live progress and leave the pages up unt
 
 test: setup ## run the test suite
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+soak: setup ## kill the real server under load 1,000 times and look for everything it had acknowledged
+	@$(BIN)/fieldproof soak $(ARGS)
 
 bench: setup ## measure one part beside its own limit; without ARGS, list the parts
 	@$(BIN)/fieldproof bench $(ARGS)

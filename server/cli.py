@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from server.app import create_app
 from server.config import load_settings
 from server.errors import Problem
 from server.migrating import migrate_database
+from server.restoring import NewLife, back_up, begin_new_life, put_back
 from server.runtime import Runtime, build_runtime
 from server.seed import seed as seed_platform
 from server.serving import WORKERS, Server
@@ -143,6 +145,52 @@ def operator_link(login: str) -> None:
             raise Problem("not-found", detail="no account with this login")
         code = issue_code(session, rt, account.id)
     click.echo(f"{rt.settings.public_url}/sign-in?code={code}")
+
+
+@main.command()
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+def backup(target: Path) -> None:
+    """备份数据库（SQLite，可在运行中进行）。Copy the SQLite database while it is in use."""
+    click.echo(json.dumps(back_up(_runtime(), target)))
+
+
+LAST_HEAD = click.option(
+    "--last-head", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="外部保存的最新签名树头 Newest signed head kept by others; default: the one kept beside the database.",
+)  # fmt: skip
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@LAST_HEAD
+def restore(file: Path, last_head: Path | None) -> None:
+    """恢复 SQLite 备份并开始新纪元；须先停止全部程序。Put a backup back, with all programs stopped."""
+    rt = _runtime()
+    put_back(rt, file)
+    migrate_database(rt)
+    _tell(begin_new_life(rt, _note(last_head)))
+
+
+@main.command("new-epoch")
+@LAST_HEAD
+def start_new_epoch(last_head: Path | None) -> None:
+    """在用其他工具恢复数据库之后开始新纪元。Begin a new epoch, after a restore with other tools (PostgreSQL)."""
+    rt = _runtime()
+    migrate_database(rt)
+    _tell(begin_new_life(rt, _note(last_head)))
+
+
+def _note(path: Path | None) -> str:
+    return path.read_text(encoding="utf-8") if path else ""
+
+
+def _tell(life: NewLife) -> None:
+    click.echo(json.dumps(asdict(life)))
+    if life.log_closed:
+        click.echo("证明日志已关闭并由新日志接续，请将新的 proof-log.pub 另途交给中央系统。", err=True)
+        click.echo(
+            "The proof log has a successor: hand the new proof-log.pub to the central system on another way.", err=True
+        )
 
 
 @main.command()

@@ -166,7 +166,8 @@ def check_erasures(session: Session) -> Check:
     for order_id in orders:
         if not is_enqueued(session, "erasure", order_id):
             check.found(f"order {order_id}: the proof log does not hold it")
-    query = select(ErasedAct, Act.personal).outerjoin(Act, (Act.journal == ErasedAct.journal) & (Act.seq == ErasedAct.seq))
+    same = (Act.journal == ErasedAct.journal) & (Act.seq == ErasedAct.seq)
+    query = select(ErasedAct, Act.personal).outerjoin(Act, same)
     for noted, personal in session.execute(query.order_by(ErasedAct.journal, ErasedAct.seq)):
         check.checked += 1
         if noted.order not in orders:

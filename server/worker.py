@@ -22,6 +22,7 @@ from server.fieldsync.overdue import surface_overdue
 from server.inspections.closing import close_ready
 from server.inspections.service import dispatch_open_leads
 from server.prooflog.service import sequence_step
+from server.prooflog.succession import keep_head
 from server.prooflog.timestamps import HeadStamper
 from server.records.compaction import expire_leaves
 from server.runtime import Runtime
@@ -64,6 +65,7 @@ STEPS = (
     NamedStep("erase", erase),
     NamedStep("close-inspections", in_transaction(close_ready)),
     NamedStep("sequence-proof-log", in_transaction(sequence_step)),
+    NamedStep("keep-head", keep_head),
     NamedStep("stamp-heads", HeadStamper()),
     NamedStep("sweep-uploads", sweep_step),
     NamedStep("expire-leaves", expire_leaves),

@@ -10,7 +10,7 @@ bytes and salt are destroyed. The act's hash covers the header alone: erasing pe
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -31,6 +31,7 @@ MAX_FIELDS = 64
 """Most fields one act may change."""
 MAX_NAME_CHARS = 64
 PUT, DELETE = "put", "delete"
+ERASED_START = b'{"erased":'
 
 
 class ActError(ValueError):
@@ -94,6 +95,37 @@ def commitment(part: bytes) -> str:
     return hashlib.sha256(part).hexdigest()
 
 
+def erased_part(names: Iterable[str]) -> bytes:
+    """Return what stands in place of a lawfully destroyed part: the names of its fields, without values and salt."""
+    return encode({"erased": sorted(names)})
+
+
+def is_erased(part: bytes) -> bool:
+    """Tell whether a personal part is not there: empty, or destroyed with only the names of its fields left."""
+    return not part or part.startswith(ERASED_START)
+
+
+def erased_names(part: bytes) -> list[str]:
+    """Return the names that stand in place of a destroyed part; none for one that says nothing readable.
+
+    Raises:
+        ActError: there are too many of them, or one is no name of a field.
+    """
+    if not part:
+        return []
+    try:
+        members = json.loads(part)
+    except ValueError:
+        members = None
+    names = members.get("erased") if isinstance(members, dict) and len(members) == 1 else None
+    if not isinstance(names, list) or len(names) > MAX_FIELDS:
+        _refuse("personal", "does not name the erased fields", MAX_FIELDS)
+    for name in names:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS or name.startswith("_"):
+            _refuse("personal", "does not name the erased fields", MAX_NAME_CHARS)
+    return sorted(set(names))
+
+
 def encode_fields(salt: str, fields: Mapping[str, Any]) -> bytes:
     """Return the bytes of a BODY or PERSONAL part."""
     return encode({"salt": salt, "fields": dict(fields)})
@@ -105,7 +137,10 @@ def encode(value: object) -> bytes:
 
 
 def encode_act(header: Header, body: bytes, personal: bytes = b"") -> ActParts:
-    """Return the act of a header whose commitments are taken from the given parts."""
+    """Return the act of a header whose commitments are taken from the given parts.
+
+    Without a personal part, or where it was erased, the header's own commitment stays.
+    """
     members = {
         "v": WIRE_VERSION,
         "journal": header.journal,
@@ -121,7 +156,7 @@ def encode_act(header: Header, body: bytes, personal: bytes = b"") -> ActParts:
         "boot": header.boot,
         "officer": header.officer,
         "body": commitment(body),
-        "personal": commitment(personal) if personal else None,
+        "personal": header.personal if is_erased(personal) else commitment(personal),
     }
     return ActParts(encode(members), body, personal)
 
@@ -198,7 +233,7 @@ def check_commitments(header: Header, parts: ActParts, *, erasable: bool = False
     """
     if commitment(parts.body) != header.body:
         _refuse("body", "does not match its commitment")
-    if erasable and not parts.personal:
+    if erasable and is_erased(parts.personal) and header.personal is not None:
         return
     if (commitment(parts.personal) if parts.personal else None) != header.personal:
         _refuse("personal", "does not match its commitment")

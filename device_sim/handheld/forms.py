@@ -13,7 +13,7 @@ from typing import Any
 
 from device_sim.handheld.store import HandheldStore, StoredAct
 from schemas.kinds import KINDS, policy_table
-from sync.acts import DELETE, parse_header
+from sync.acts import DELETE, erased_names, is_erased, parse_header
 from sync.dots import Dot, parse_dot
 from sync.policies import Policies, Policy, Reading, Rule, canonical, is_deleted, read_record, state_of
 from sync.registers import Change, Live, RecordState, from_live, join
@@ -64,7 +64,9 @@ def change_of(act: StoredAct) -> Change:
     """What an own act does to its record; its time is this device's, which only orders values not yet stamped."""
     header = parse_header(json.loads(act.parts.header))
     fields = dict(json.loads(act.parts.body)["fields"])
-    if act.parts.personal:
+    if is_erased(act.parts.personal):
+        fields |= dict.fromkeys(erased_names(act.parts.personal))
+    else:
         fields |= json.loads(act.parts.personal)["fields"]
     return Change(act.dot, header.seen, header.wall_ms, fields, header.op == DELETE)
 

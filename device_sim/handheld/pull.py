@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from device_sim.handheld.erasing import erase
 from device_sim.handheld.first_sync import FirstSync
 from device_sim.handheld.link import Again, Link, Refused, decoded, lines_of
 from device_sim.handheld.reconciling import Reconciler, served_record
@@ -87,11 +88,14 @@ class Puller:
                 self.store.put(UNSURE, "1")
             self.link.counts["streams"] += 1
             count, last = 0, None
+            erasures: list[tuple[str, str]] = []
             waiting = _Waiting(self.store)
             try:
                 for line in lines:
                     members = decoded(line)
-                    if "kind" in members:
+                    if members.get("erase") is True:
+                        erasures.append((str(members.get("kind", "")), str(members.get("id", ""))))
+                    elif "kind" in members:
                         waiting.add(served_record(line, members))
                         count += 1
                     else:
@@ -99,6 +103,8 @@ class Puller:
                         waiting.reached(str(last["cursor"]))
             finally:
                 waiting.save()
+        if erasures:
+            erase(self.store, self.link, erasures)
         if last is None or waiting.rest:
             raise Again("the stream was cut")
         return count, head["epoch"], last["more"]

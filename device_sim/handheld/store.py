@@ -6,6 +6,7 @@ refuse any change of their bytes (only personal parts may be erased). One connec
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from sqlite_utils import Database
 from sqlite_utils.db import Table
 
 from device_sim.handheld import served
-from sync.acts import ActParts
+from sync.acts import ActParts, erased_part, is_erased
 from sync.dots import Dot
 from sync.journal import Fork
 
@@ -116,6 +117,7 @@ class HandheldStore:
         self.db = Database(folder / FILE_NAME, strict=True)
         self.db.enable_wal()
         self.db.execute("PRAGMA synchronous=FULL")
+        self.db.execute("PRAGMA secure_delete=ON")
         with self.db.atomic():
             for name, (columns, key) in (_TABLES | served.TABLES).items():
                 self._table(name).create(columns, pk=key if len(key) > 1 else key[0], if_not_exists=True)
@@ -220,6 +222,22 @@ class HandheldStore:
     def _acts(self, condition: str, *values: Any) -> list[StoredAct]:  # noqa: ANN401 - SQLite's own value types
         rows = self._rows(f"SELECT {_ACT_COLUMNS} FROM acts WHERE {condition}", *values)  # noqa: S608 - only constants
         return [StoredAct(Dot(journal, seq), digest, ActParts(*parts)) for journal, seq, digest, *parts in rows]
+
+    def erase_personal(self, kind: str, record: str) -> int:
+        """Destroy the personal parts of all own acts on a record, abandoned ones too; returns how many had one.
+
+        The names of their fields stay in their place.
+        """
+        condition = "kind = ? AND record = ? AND length(personal) > 0"
+        acts = [act for act in self._acts(condition, kind, record) if not is_erased(act.parts.personal)]
+        for act in acts:
+            left = erased_part(json.loads(act.parts.personal)["fields"])
+            self.db.execute("UPDATE acts SET personal = ? WHERE journal = ? AND seq = ?", (left, *act.dot))
+        return len(acts)
+
+    def overwrite(self) -> None:
+        """Let nothing that was destroyed remain in the write-ahead log; freed pages are overwritten at once."""
+        self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def abandon_acts(self, journal: str, after: int) -> None:
         """Mark acts beyond `after` as written again in another journal; their bytes stay as history."""

@@ -16,7 +16,7 @@ from server.records.served import LiveValues
 from server.web.auth import Principal, in_scope
 from server.web.body import parse_json
 from server.web.problems import first_message
-from sync.acts import DELETE, ActError, Header, all_fields, check_commitments, parse_fields, parse_header
+from sync.acts import DELETE, ActError, Header, all_fields, check_commitments, is_erased, parse_fields, parse_header
 from sync.policies import Rule, read
 
 PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspection", "rectification": "inspection"}
@@ -47,9 +47,9 @@ def check_act(act: LinkedAct, caller: Principal) -> CheckedAct:
         header = parse_header(act.members)
         check_commitments(header, act.parts, erasable=True)  # whether it was erased, its record knows
         fields = parse_fields("body", parse_json(act.parts.body))
-        personal = parse_fields("personal", parse_json(act.parts.personal)) if act.parts.personal else {}
-        erased = header.personal is not None and not personal and header.op != DELETE
-        everything = fields if erased else all_fields(header.op, fields, personal)
+        gone = header.personal is not None and is_erased(act.parts.personal) and header.op != DELETE
+        personal = parse_fields("personal", parse_json(act.parts.personal)) if act.parts.personal and not gone else {}
+        everything = fields if gone else all_fields(header.op, fields, personal)
     except ActError as error:
         raise Problem("invalid-field", field=error.field, detail=error.reason, limit=error.limit) from error
     if header.officer not in caller.officers:

@@ -19,7 +19,7 @@ from server.fieldsync.segment import LinkedAct
 from server.records.held import Key
 from server.records.models import Act
 from server.web.body import parse_json
-from sync.acts import ActParts
+from sync.acts import ActError, ActParts, erased_names, is_erased
 from sync.dots import Dot
 
 NO_PERSONAL = b'"personal":null'
@@ -42,7 +42,7 @@ def erased_fields(session: Session, acts: Iterable[Act]) -> dict[Dot, list[str]]
 
 def lacks_personal(act: LinkedAct, checked: CheckedAct) -> bool:
     """Tell whether an act commits to a personal part that did not come with it."""
-    return checked.header.personal is not None and not act.parts.personal
+    return checked.header.personal is not None and is_erased(act.parts.personal)
 
 
 def refuse_incomplete(fresh: Sequence[LinkedAct], content: Content) -> Content:
@@ -98,10 +98,17 @@ def _destroy(session: Session, dot: Dot, act: LinkedAct, order: str) -> list[str
     noted = session.get(ErasedAct, dot)
     if noted is not None:
         return noted.fields
-    names = field_names(act.parts.personal) or []
+    names = (_left_names if is_erased(act.parts.personal) else field_names)(act.parts.personal) or []
     session.add(ErasedAct(journal=dot.journal, seq=dot.seq, order=order, fields=names))
     session.flush()
     return names
+
+
+def _left_names(part: bytes) -> list[str]:
+    try:
+        return erased_names(part)
+    except ActError:
+        return []
 
 
 def field_names(part: bytes) -> list[str] | None:

@@ -18,6 +18,7 @@ from server.accounts import service as accounts
 from server.accounts.service import MAX_PASSWORD_CHARS
 from server.errors import Problem
 from server.fieldsync.conflicts import MAX_REASON_CHARS, MIN_REASON_CHARS
+from server.fieldsync.reverting import revert as undo
 from server.pages import conflicts, frame, labels
 from server.pages import session as browser
 from server.pages.display import STATIC, clock_time
@@ -103,6 +104,24 @@ def decide(conflict_id: str) -> BaseResponse:
         error = labels.decision_error(problem.code, problem.field) or _explain(problem)
         return make_response(_conflict_page(conflict_id, form, error), problem.status)
     return redirect(url_for("pages.conflict", conflict_id=conflict_id), 303)
+
+
+@blp.post("/conflicts/<conflict_id>/revert")
+@require(*DECIDERS)
+@transactional
+def revert(conflict_id: str) -> BaseResponse:
+    """Undo a decision; the page of the conflict that is open instead follows."""
+    reason = request.form.get("reason", "")
+    try:
+        with session().begin_nested():
+            opened = undo(session(), runtime(), principal(), conflict_id, reason)
+    except Problem as problem:
+        if problem.status in (401, 403, 404):
+            raise
+        error = labels.decision_error(problem.code, problem.field) or _explain(problem)
+        form = conflicts.DecisionForm("", "", reason, ())
+        return make_response(_conflict_page(conflict_id, form, error), problem.status)
+    return redirect(url_for("pages.conflict", conflict_id=opened.id), 303)
 
 
 def _conflict_page(conflict_id: str, form: conflicts.DecisionForm, error: str) -> str:

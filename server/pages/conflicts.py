@@ -29,7 +29,7 @@ LIST_LIMIT = 200
 VALUE_MAX_CHARS = 4_000
 OTHER = "other"
 """The choice of a value that no side has."""
-STATUSES = ("open", "decided", "dissolved")
+STATUSES = ("open", "decided", "dissolved", "reverted")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class ConflictSide:
     at: datetime
     """Corrected time, UTC."""
     deleted: bool = False
+    held: bool = False
+    """Whether its act still waits for its cause."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ class Decision:
     value: Any
     choice: str | None
     """Dot of the first side with that value, None where no side had it."""
+    by: str
+    at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Undoing:
+    """Who undid the decision."""
+
     by: str
     at: datetime | None
     reason: str
@@ -80,6 +91,12 @@ class ConflictPage:
     free: bool
     """Whether a value of one's own may be given; a deletion only stands or falls."""
     decision: Decision | None
+    undone: Undoing | None
+    follows: str | None
+    """The conflict whose decision was undone, so that this one opened."""
+    followed_by: str | None
+    held: bool
+    """Whether it opened because an act has waited too long."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +117,8 @@ def load_conflict(session: Session, caller: Principal, conflict_id: str) -> Conf
     """
     view = facts.show(session, caller, conflict_id)
     row = view.row
-    people = _people(session, [*(side.author for side in view.sides), *([row.decided_by] if row.decided_by else [])])
+    named = [person for person in (row.decided_by, row.reverted_by) if person]
+    people = _people(session, [*(side.author for side in view.sides), *named])
     devices = _device_names(session, (side.device for side in view.sides if side.device))
     sides = tuple(_side(side, row.field, people, devices) for side in view.sides)
     table = TABLES.get(row.field)
@@ -116,7 +134,11 @@ def load_conflict(session: Session, caller: Principal, conflict_id: str) -> Conf
         sides=sides,
         options=tuple(code_table(table).current.entries) if table else (),
         free=row.field != DELETED,
-        decision=_decision(row, sides, people) if row.status == "decided" else None,
+        decision=_decision(row, sides, people) if row.decision else None,
+        undone=_undoing(row, people) if row.status == "reverted" else None,
+        follows=row.follows,
+        followed_by=session.execute(select(Conflict.id).where(Conflict.follows == row.id).limit(1)).scalar(),
+        held=row.held is not None,
     )
 
 
@@ -130,6 +152,7 @@ def _side(side: facts.Side, field: str, people: dict[str, tuple[str, str]], devi
         device=devices.get(side.device or "", ""),
         at=side.at,
         deleted=field == DELETED and side.value is None,
+        held=side.held,
     )
 
 
@@ -138,6 +161,11 @@ def _decision(row: Conflict, sides: Sequence[ConflictSide], people: dict[str, tu
     choice = next((side.dot for side in sides if side.value == value), None)
     by, _ = people.get(row.decided_by or "", ("", ""))
     return Decision(value=value, choice=choice, by=by, at=row.ended_at, reason=row.reason or "")
+
+
+def _undoing(row: Conflict, people: dict[str, tuple[str, str]]) -> Undoing:
+    by, _ = people.get(row.reverted_by or "", ("", ""))
+    return Undoing(by=by, at=row.reverted_at, reason=row.revert_reason or "")
 
 
 def _people(session: Session, ids: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -72,6 +72,7 @@ DECISION_ERRORS: Mapping[tuple[str, str | None], object] = {
     ("invalid-field", "reason"): _l("A reason is needed: at least two characters."),
     ("invalid-field", "value"): _l("Give the other value that holds."),
     ("conflict", "sides"): _l("The sides have changed since you looked. Please look again."),
+    ("conflict", "decision"): _l("Somebody has written over the decision since; there is nothing left to undo."),
     ("illegal-transition", None): _l("This conflict has been settled already."),
 }
 """What went wrong with a decision, by problem code and field."""

@@ -18,6 +18,8 @@ from sync.checkpoints import VerifierKey
 SECRET = "proof-log"  # noqa: S105 - the name of the secret, not the secret
 PUBLIC_FILE = "proof-log.pub"
 """Below `settings.keys_dir`: one line, name+key id+key, as checkpoints know verifier keys."""
+GENERATION_FILE = "proof-log.generation"
+"""Number of the log that is signed with the key: a closed log's successor has the key under a name of its own."""
 PUBLIC_MODE = 0o644
 
 
@@ -42,11 +44,32 @@ def load_key(settings: Settings) -> SigningKey:
     Raises:
         ValueError: the secret file is damaged. It is never replaced: heads signed with it are out in the world.
     """
-    private = Ed25519PrivateKey.from_private_bytes(load_secret(settings, SECRET))
-    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    key = SigningKey(private, VerifierKey(f"fieldproof/{public.hex()[:16]}", public))
+    key = _key(settings, _generation(settings))
     _publish(settings.keys_dir / PUBLIC_FILE, key.verifier.encode() + "\n")
     return key
+
+
+def next_key(settings: Settings) -> SigningKey:
+    """Return the key under the name that a successor of the log will have."""
+    return _key(settings, _generation(settings) + 1)
+
+
+def promote_next_key(settings: Settings) -> SigningKey:
+    """Sign under the next name from here on."""
+    _publish(settings.keys_dir / GENERATION_FILE, f"{_generation(settings) + 1}\n")
+    return load_key(settings)
+
+
+def _generation(settings: Settings) -> int:
+    path = settings.keys_dir / GENERATION_FILE
+    return int(path.read_text("utf-8")) if path.exists() else 1
+
+
+def _key(settings: Settings, generation: int) -> SigningKey:
+    private = Ed25519PrivateKey.from_private_bytes(load_secret(settings, SECRET))
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    name = f"fieldproof/{public.hex()[:16]}" + (f"-{generation}" if generation > 1 else "")
+    return SigningKey(private, VerifierKey(name, public))
 
 
 def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> bool:

@@ -63,6 +63,18 @@ def start_epoch(session: Session, rt: Runtime) -> str:
     return state.epoch
 
 
+def new_epoch(session: Session, rt: Runtime) -> str:
+    """Begin another life of the server's data, after a restore; returns its epoch.
+
+    Positions go on from where the backup stood: all cursors of former epochs are refused anyway. Acts of the office are
+    named by the new epoch from here on, so no name is ever given twice.
+    """
+    state = server_state(session)
+    state.epoch = rt.new_id()
+    session.flush()
+    return state.epoch
+
+
 def server_state(session: Session) -> ServerState:
     """Return the state row.
 

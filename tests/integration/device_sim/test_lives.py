@@ -1,0 +1,144 @@
+"""Handhelds over the lives of a server: erasure reaches their journals, and a restored backup loses nothing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from device_sim.handheld.client import Handheld
+from server.errors import Problem
+from server.fieldsync.erasure import decide_order, erase, order_erasure
+from server.records.models import Act, SyncedRecord
+from server.restoring import back_up, begin_new_life, put_back
+from server.runtime import Runtime
+from server.verifying import verify_everything
+from server.web.auth import Principal
+from tests.integration.device_sim.conftest import MakeHandheld, Platform
+from tests.integration.device_sim.test_handheld_sync import ALONE, PAIRED, blockers, closed, dispatched, visits
+
+STATEMENT = "样例当事人陈述".encode()
+
+
+def faults(rt: Runtime) -> list[str]:
+    """Everything that verification finds."""
+    return [finding for check in verify_everything(rt) for finding in check.findings]
+
+
+def erase_all(rt: Runtime) -> list[str]:
+    """Order and execute the erasure of every inspection; returns their ids."""
+    one, other = Principal("asking", "operator", "42", ""), Principal("approving", "operator", "42", "")
+    with rt.db.write() as session:
+        ids = [row.id for row in session.query(SyncedRecord).filter(SyncedRecord.kind == "inspection")]
+        order = order_erasure(session, rt, one, [("inspection", found) for found in ids], "样例法条", "样例理由")
+        decide_order(session, rt, other, order.id, approve=True)
+    assert erase(rt) == 1
+    return ids
+
+
+def own_bytes(device: Handheld) -> bytes:
+    """All bytes of a handheld's files but its evidence."""
+    return b"".join(path.read_bytes() for path in device.store.folder.glob("handheld.db*"))
+
+
+def test_erasure_reaches_the_handhelds_own_journals(platform: Platform, handheld: MakeHandheld) -> None:
+    """What was erased is gone from the files of the handheld that wrote it; its chain holds, and it goes on working."""
+    device = handheld()
+    work = dispatched(platform, 2)
+    device.pull()
+    jobs = visits(device, work, ALONE)
+    jobs[0].carry_out()
+    device.sync()
+    jobs[1].carry_out()
+    assert STATEMENT in own_bytes(device)
+    erase_all(platform.rt)
+    device.sync()
+    assert device.counts["erased_acts"] >= 2
+    assert STATEMENT not in own_bytes(device)
+    assert device.verify() == []
+    device.sync()
+    assert device.store.pending_count() == 0
+    assert set(device.store.act_counts()) <= {"applied", "merged"}
+    assert closed(platform) == 2, blockers(platform)
+    assert faults(platform.rt) == []
+
+
+def test_a_restored_server_gets_everything_back(platform: Platform, handheld: MakeHandheld, tmp_path: Path) -> None:
+    """After a backup is put back, handhelds push again what it lacks; erasures stay erased and nothing is lost."""
+    rt = platform.rt
+    first, second = handheld(0), handheld(1)
+    work = dispatched(platform, 3)
+    for device in (first, second):
+        device.pull()
+    visits(first, work, ALONE)[0].carry_out()
+    first.sync()
+    backup = tmp_path / "backup.db"
+    assert back_up(rt, backup)["position"]
+    with pytest.raises(Problem, match="exists"):
+        back_up(rt, backup)
+    for device in (first, second):
+        for visit in visits(device, work, PAIRED)[1:]:
+            visit.carry_out()
+    erase_all(rt)
+    first.sync()
+    second.sync()
+    first.sync()
+    with rt.db.read() as session:
+        before = {(act.journal, act.seq): act.hash for act in session.query(Act) if act.device}
+    put_back(rt, backup)
+    life = begin_new_life(rt)
+    assert life.erasures_replayed == 1
+    with rt.db.read() as session:
+        assert session.query(Act).filter(Act.device.is_not(None)).count() < len(before)
+    for _ in range(2):
+        first.sync()
+        second.sync()
+    assert first.counts["epochs_changed"] == second.counts["epochs_changed"] == 1
+    with rt.db.read() as session:
+        acts = [act for act in session.query(Act) if act.device]
+        after = {(act.journal, act.seq): act.hash for act in acts}
+        assert not any(act.personal for act in acts if act.kind == "inspection")
+    assert after == before
+    assert closed(platform) == 3, blockers(platform)
+    assert faults(rt) == []
+
+
+def test_restore_refuses_what_is_no_backup(platform: Platform, tmp_path: Path) -> None:
+    """A file that is not a database of the platform is refused, and the present one stays."""
+    other = tmp_path / "other.db"
+    other.write_bytes(b"nothing")
+    with pytest.raises(Problem, match="no backup"):
+        put_back(platform.rt, other)
+    assert faults(platform.rt) == []
+
+
+def test_a_short_proof_log_is_closed(platform: Platform, handheld: MakeHandheld, tmp_path: Path) -> None:
+    """A head that covers more than the restored log closes it; the successor begins with that head and verifies."""
+    rt = platform.rt
+    device = handheld()
+    work = dispatched(platform, 2)
+    device.pull()
+    jobs = visits(device, work, ALONE)
+    jobs[0].carry_out()
+    device.sync()
+    closed(platform)
+    backup = tmp_path / "backup.db"
+    back_up(rt, backup)
+    jobs[1].carry_out()
+    device.sync()
+    closed(platform)
+    key = (rt.settings.keys_dir / "proof-log.pub").read_text()
+    note = (rt.settings.home / "proof-log.head").read_bytes()
+    with pytest.raises(Problem):
+        begin_new_life(rt, "no head at all")
+    put_back(rt, backup)
+    life = begin_new_life(rt)
+    assert life.log_closed
+    assert (rt.settings.keys_dir / "proof-log.pub").read_text() != key
+    device.sync()
+    device.sync()  # evidence that the restored server has forgotten is sent again
+    assert closed(platform) == 2, blockers(platform)
+    answer = platform.client().get("/api/v1/proof-log/leaves/0", headers=platform.operator).json()
+    assert (answer["kind"], answer["leaf"].encode()) == ("closed-log", note)
+    assert faults(rt) == []
+    shutil.copyfile(rt.settings.home / "proof-log.head", tmp_path / "head")
+    assert not begin_new_life(rt, (tmp_path / "head").read_text()).log_closed

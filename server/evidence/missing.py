@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from schemas.evidence import MAX_MISSING
 from server.devices.models import Device
-from server.evidence.models import VERIFIED, Evidence
+from server.evidence.models import ERASED, VERIFIED, Evidence
 from server.runtime import Runtime
 
 
@@ -44,7 +44,7 @@ def missing_evidence(
         `total`, `devices` (count and oldest declaration of each device and officer), and `evidence`, oldest first.
     """
     wanted: list[ColumnElement[bool]] = [
-        Evidence.status != VERIFIED,
+        Evidence.status.not_in((VERIFIED, ERASED)),
         Evidence.withdrawn_at.is_(None),
         Evidence.region.startswith(region, autoescape=True),
     ]

@@ -35,6 +35,7 @@ class Manifest:
 
     total: int
     verified: int
+    """With verified bytes; bytes that were lawfully destroyed since count as well."""
     missing: list[str] = field(default_factory=list)
     """Declared, and the bytes are not here (or not settled) yet."""
     rejected: list[str] = field(default_factory=list)
@@ -132,7 +133,7 @@ def manifest(session: Session, inspection_id: str) -> Manifest:
     live = [row for row in rows if row.withdrawn_at is None]
     return Manifest(
         total=len(live),
-        verified=sum(row.status == VERIFIED for row in live),
+        verified=sum(row.status in (VERIFIED, ERASED) for row in live),
         missing=[row.id for row in live if row.status in (DECLARED, WAITING)],
         rejected=[row.id for row in live if row.status == REJECTED],
         flagged=[row.id for row in live if row.status == VERIFIED and row.flags],
@@ -225,7 +226,7 @@ def custody(session: Session, evidence: Evidence) -> tuple[list[Entry], list[Fau
 
 def _recheck(session: Session, rt: Runtime, evidence: Evidence) -> None:
     """Attach bytes this device has sent before; note finished bytes that wait for this record."""
-    if evidence.sha256 is None or evidence.status == VERIFIED:
+    if evidence.sha256 is None or evidence.status in (VERIFIED, ERASED):
         return
     sent = select(Upload).where(
         Upload.device == evidence.device, Upload.sha256 == evidence.sha256, Upload.state == STORED

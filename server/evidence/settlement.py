@@ -144,7 +144,7 @@ def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]
     stored = {each.digest.sha256 for each in placed if each.state == STORED and each.digest}
     concerned = or_(
         Evidence.id.in_(sorted({each.upload.evidence for each in placed})),
-        and_(Evidence.sha256.in_(sorted(stored)), Evidence.status != VERIFIED),
+        and_(Evidence.sha256.in_(sorted(stored)), Evidence.status.not_in((VERIFIED, ERASED))),
     )
     query = select(Evidence).where(concerned).order_by(Evidence.id).with_for_update()
     records = list(session.scalars(query, execution_options={"populate_existing": True}))
@@ -156,8 +156,8 @@ def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]
         if upload is None:
             continue
         evidence = by_id.get(upload.evidence)
-        if evidence is not None and evidence.device != upload.device:
-            evidence = None  # another device's record: these bytes are none of its business
+        if evidence is not None and (evidence.device != upload.device or evidence.status == ERASED):
+            evidence = None  # another device's record, or an erased one: these bytes are none of its business
         if each.digest is not None:
             upload.sha256, upload.sm3 = each.digest.sha256, each.digest.sm3
         if each.digest is None or evidence is None or each.state not in (STORED, QUARANTINED):
@@ -169,7 +169,7 @@ def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]
             entries.append(_reject(rt, evidence, upload))
             continue
         blobs[each.digest.sha256] = {**asdict(each.digest), "stored_at": rt.now()}
-        siblings = (one for one in records if one.status != VERIFIED and one.device == upload.device)
+        siblings = (one for one in records if one.status not in (VERIFIED, ERASED) and one.device == upload.device)
         fitting = [one for one in siblings if declared_of(one).fits(each.digest)]
         entries += [mark_verified(session, rt, one, each.digest) for one in fitting]
     insert_ignore(session, cast(Table, Blob.__table__), list(blobs.values()))

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -32,7 +33,7 @@ def export(case: str, out: Path | None, by: str) -> None:
     click.echo(f"{target}  {done['size_bytes']:,} B  {done['files']} 个文件 files\n{target}.sig")
 
 
-def verify(bundle: Path, key: Path | None) -> None:
+def verify(bundle: Path, key: Path | None) -> NoReturn:
     """Check a bundle offline and exit with 1 if anything does not hold; without a key, that of this installation."""
     trusted = key or load_settings().keys_dir / PUBLIC_FILE
     sys.exit(verify_bundle.main(str(bundle), str(trusted)))

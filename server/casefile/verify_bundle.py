@@ -21,7 +21,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-MAX_FILE_BYTES = 1 << 30
+MAX_LIST_BYTES = 1 << 30
 
 
 def sha256(data: bytes) -> str:
@@ -68,12 +68,14 @@ def in_tree(leaf: bytes, index: int, size: int, path: list[str], root: bytes) ->
     return last == 0 and current == root
 
 
-def check_signature(bundle: bytes, note: str, verifier: str) -> Iterator[str]:
+def check_signature(bundle: Path, note: str, verifier: str) -> Iterator[str]:
     """The detached signature over every byte of the ZIP."""
+    with bundle.open("rb") as content:
+        expected = [hashlib.file_digest(content, "sha256").hexdigest(), str(bundle.stat().st_size)]
     text = signed_note(note, verifier)
     if text is None:
         yield "signature: BUNDLE.sig is not signed by the given key"
-    elif text.split("\n")[2:] != [sha256(bundle), str(len(bundle))] or note.count("\n") != 6:
+    elif text.split("\n")[2:] != expected or note.count("\n") != 6:
         yield "signature: the ZIP is not the one that was signed"
 
 
@@ -109,7 +111,7 @@ def check_journals(runs: list[dict[str, Any]], acts: list[dict[str, Any]]) -> It
             yield f"act {name}: its receipt is for another act"
 
 
-def check_evidence(listed: list[dict[str, Any]], acts: list[dict[str, Any]], files: dict[str, bytes]) -> Iterator[str]:
+def check_evidence(listed: list[dict[str, Any]], acts: list[dict[str, Any]], hashes: dict[str, str]) -> Iterator[str]:
     """Each file against the act that declared it and against its chain of custody."""
     declared = {(act["record"], json.loads(act["body"])["fields"].get("sha256")) for act in acts if act["body"]}
     for one in listed:
@@ -121,7 +123,7 @@ def check_evidence(listed: list[dict[str, Any]], acts: list[dict[str, Any]], fil
             prev = sha256(b"fieldproof-custody-v1\n" + entry.encode())
         if prev != one["custody_head"]:
             yield f"evidence {one['id']}: its chain of custody was changed or cut short"
-        if one["file"] and one["file"] in files and sha256(files[one["file"]]) != one["sha256"]:
+        if hashes.get(one["file"], one["sha256"]) != one["sha256"]:
             yield f"evidence {one['id']}: the file is not what was captured"
         if (one["id"], one["sha256"]) not in declared:
             yield f"evidence {one['id']}: no act declares it"
@@ -150,18 +152,24 @@ def check_log(log: dict[str, Any], verifier: str, wanted: set[str], contents: di
 
 def findings(bundle: Path, verifier: str) -> Iterator[str]:
     """Yield one sentence for each thing that does not hold, given the trusted key (name+id+key)."""
-    yield from check_signature(bundle.read_bytes(), Path(f"{bundle}.sig").read_text("utf-8"), verifier)
+    yield from check_signature(bundle, Path(f"{bundle}.sig").read_text("utf-8"), verifier)
+    files, hashes = dict[str, bytes](), dict[str, str]()
     with zipfile.ZipFile(bundle) as archive:
-        if any(entry.file_size > MAX_FILE_BYTES for entry in archive.infolist()):
-            raise ValueError("a file of the bundle is too large")
-        files = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    case = json.loads(files.pop("case.json"))
-    for name in sorted(files.keys() | case["files"].keys()):
-        if name not in files or sha256(files[name]) != case["files"].get(name):
+        for entry in archive.infolist():
+            if entry.filename.endswith((".json", ".jsonl")):  # the rest is hashed in pieces, and never held
+                if entry.file_size > MAX_LIST_BYTES:
+                    raise ValueError(f"{entry.filename} is too large")
+                files[entry.filename] = archive.read(entry)
+            with archive.open(entry) as content:
+                hashes[entry.filename] = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    case = json.loads(files["case.json"])
+    del hashes["case.json"]
+    for name in sorted(hashes.keys() | case["files"].keys()):
+        if hashes.get(name) != case["files"].get(name):
             yield f"file {name}: is missing, was added, or was changed"
     lines = {name: [json.loads(line) for line in files[f"{name}.jsonl"].splitlines()] for name in case["lists"]}
     yield from check_journals(lines["journals"], lines["acts"])
-    yield from check_evidence(lines["evidence"], lines["acts"], files)
+    yield from check_evidence(lines["evidence"], lines["acts"], hashes)
     contents = {f"{row['id']}:{row['version']}": row["content"] for row in lines["behaviors"]}
     wanted = {*contents, *(one["sha256"] for one in lines["evidence"] if one["status"] == "verified")}
     wanted |= {sha256(b"fieldproof-act-v1\n" + run["headers"][-1].encode()) for run in lines["journals"]}

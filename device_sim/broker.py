@@ -24,8 +24,11 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from schemas.telemetry import (
+    ANSWER,
+    COMMAND,
     FORMATS,
     MESSAGE_LIMIT_BYTES,
+    PRESENCE,
     RECEIPT,
     SENSOR_ID,
     SUBSCRIPTIONS,
@@ -47,6 +50,7 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 PORT_ATTEMPTS = 5
 INGEST_USER = "ingest"
+INGEST_PUBLISHES = (f"{TOPIC_PREFIX}/+/{RECEIPT}", f"{TOPIC_PREFIX}/+/{COMMAND}")
 
 
 class BrokerMissing(Exception):
@@ -69,15 +73,14 @@ class BrokerUser:
 
 def sensor_user(sensor: str, password: str = "") -> BrokerUser:
     """Return the user of a sensor: it may publish its own readings, hear its receipts, and nothing else."""
-    publish = tuple(readings_topic(sensor, form) for form in FORMATS)
-    return BrokerUser(sensor, password or new_password(), publish=publish, subscribe=(receipt_topic(sensor),))
+    publish = tuple(readings_topic(sensor, form) for form in (*FORMATS, PRESENCE, ANSWER))
+    subscribe = (receipt_topic(sensor), readings_topic(sensor, COMMAND))
+    return BrokerUser(sensor, password or new_password(), publish=publish, subscribe=subscribe)
 
 
 def ingest_user(password: str = "") -> BrokerUser:
-    """Return the ingester's user: it may receive all readings and publish receipts."""
-    return BrokerUser(
-        INGEST_USER, password or new_password(), publish=(f"{TOPIC_PREFIX}/+/{RECEIPT}",), subscribe=SUBSCRIPTIONS
-    )
+    """Return the ingester's user: it may receive all readings, and publish receipts and commands."""
+    return BrokerUser(INGEST_USER, password or new_password(), publish=INGEST_PUBLISHES, subscribe=SUBSCRIPTIONS)
 
 
 def new_password() -> str:

@@ -9,18 +9,22 @@ import time
 from types import FrameType
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from iot_ingest.batcher import AGE_S, BATCH_LIMIT, SILENCE_S, BatchRule, Inbox
 from iot_ingest.client import BrokerAddress, Subscriber
+from iot_ingest.hj212_listener import Listener
 from iot_ingest.writer import Abandoned, Writer
-from schemas.telemetry import receipt_topic
+from schemas.telemetry import SUBSCRIPTIONS, TOPIC_PREFIX, partition_prefix, receipt_topic
 from server.config import load_settings
 from server.runtime import Runtime, build_runtime
 
+log = logging.getLogger(__name__)
+
 WAIT_S = 0.5
 """How often an idle ingester looks up."""
-TEND_S = 2.0
-"""How often an idle ingester looks for chores."""
+TEND_S, IDLE_TEND_S = 2.0, 0.5
+"""How often an ingester looks for chores, and how often when it is idle."""
 PROGRESS_S = 5.0
 COLLECT_AFTER = (100_000, 20, 50)
 """Thresholds of the garbage collector's three generations."""
@@ -29,12 +33,15 @@ COLLECT_AFTER = (100_000, 20, 50)
 class Ingester:
     """The main loop, apart from the command line so that tests can run it."""
 
-    def __init__(self, rt: Runtime, address: BrokerAddress, rule: BatchRule) -> None:
-        """Wire inbox, subscriber and writer together."""
+    def __init__(
+        self, rt: Runtime, address: BrokerAddress, rule: BatchRule, stations: tuple[str, int] | None = None
+    ) -> None:
+        """Wire inbox, subscriber and writer together; `stations` is where HJ 212 stations connect, if they do."""
         self._stop = threading.Event()
         self._inbox = Inbox(rule)
         self._subscriber = Subscriber(address, self._inbox, rt.clock)
         self._writer = Writer(rt, self._stop.wait)
+        self._listener = Listener(stations, self._inbox, rt.clock, self._writer.authorise) if stations else None
         self._place = f"{address.host}:{address.port}"
         self._subscriptions = address.subscriptions
         self._said = ""
@@ -49,6 +56,9 @@ class Ingester:
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
         self._subscriber.start()
+        if self._listener is not None:
+            self._listener.start()
+            click.echo(f"ingest: HJ 212 stations on port {self._listener.port}")
         click.echo(f"ingest: connecting to {self._place}")
         tended_at = reported_at = time.monotonic()
         ready = False
@@ -59,13 +69,15 @@ class Ingester:
                     ready = True
                 handled = self._step()
                 now = time.monotonic()
-                if not handled and now - tended_at >= TEND_S:
-                    self._writer.tend()
+                if now - tended_at >= (TEND_S if handled else IDLE_TEND_S):
+                    self._tend()
                     tended_at = now
                 if now - reported_at >= PROGRESS_S:
                     self._report("progress")
                     reported_at = now
             self._subscriber.stop_receiving()
+            if self._listener is not None:
+                self._listener.stop_receiving()
             while self._step(wait_s=0.01):
                 pass
         except Abandoned:
@@ -73,6 +85,8 @@ class Ingester:
             return 1
         finally:
             self._subscriber.close()
+            if self._listener is not None:
+                self._listener.close()
         self._report("drained", always=True)
         return 0
 
@@ -81,8 +95,17 @@ class Ingester:
         if batch:
             receipts = self._writer.write(batch)
             self._subscriber.acknowledge(batch)
+            if self._listener is not None:
+                self._listener.acknowledge(batch)
             self._subscriber.tell({receipt_topic(sensor): receipt.encode() for sensor, receipt in receipts.items()})
         return bool(batch)
+
+    def _tend(self) -> None:
+        self._writer.tend()
+        try:
+            self._subscriber.tell(self._writer.commands(), qos=1)
+        except (DBAPIError, OSError) as error:
+            log.warning("the database is away, commands wait: %s", error)
 
     def _report(self, word: str, *, always: bool = False) -> None:
         totals = self._writer.totals
@@ -93,6 +116,28 @@ class Ingester:
         if always or text != self._said:
             click.echo(f"ingest: {word}: {text}")
             self._said = text
+
+
+def subscriptions(share: str | None, partition: int | None) -> tuple[str, ...]:
+    """Return what to subscribe to: everything, a share of it, or one partition (see `partition_prefix`)."""
+    topics = SUBSCRIPTIONS
+    if partition is not None:
+        topics = tuple(topic.replace(TOPIC_PREFIX, partition_prefix(partition), 1) for topic in topics)
+    return tuple(f"$share/{share}/{topic}" for topic in topics) if share else topics
+
+
+def station_address(text: str | None) -> tuple[str, int] | None:
+    """Return the host and port of `HOST:PORT`.
+
+    Raises:
+        click.BadParameter: it is not that.
+    """
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise click.BadParameter("must be HOST:PORT", param_hint="--hj212")
+    return host, int(port)
 
 
 @click.command()
@@ -107,7 +152,28 @@ class Ingester:
     show_default=True,
     help="Pause that ends a batch.",
 )
-def ingest(host: str | None, port: int | None, client_id: str, batch: int, silence_ms: int) -> None:
+@click.option(
+    "--mqtt", "version", type=click.Choice(["3.1.1", "5"]), default="3.1.1", show_default=True, help="Protocol."
+)
+@click.option("--share", help="Group of a shared subscription, where the broker has them ($share/GROUP/…).")
+@click.option("--partition", type=click.IntRange(0, 1023), help="Only this partition, where the broker makes them.")
+@click.option(
+    "--ca-file", type=click.Path(exists=True, dir_okay=False), help="TLS: what the broker's certificate descends from."
+)
+@click.option("--hj212", help="HOST:PORT on which HJ 212 stations connect; default: none do.")
+def ingest(
+    *,
+    host: str | None,
+    port: int | None,
+    client_id: str,
+    batch: int,
+    silence_ms: int,
+    version: str,
+    share: str | None,
+    partition: int | None,
+    ca_file: str | None,
+    hj212: str | None,
+) -> None:
     """接入传感器遥测（MQTT）。Take in sensor readings over MQTT.
 
     Messages are acknowledged only after they are committed; on SIGTERM what is in hand is committed first. The broker's
@@ -121,9 +187,12 @@ def ingest(host: str | None, port: int | None, client_id: str, batch: int, silen
         user=settings.mqtt_user,
         password=settings.mqtt_password,
         client_id=client_id,
+        subscriptions=subscriptions(share, partition),
+        version=5 if version == "5" else 4,
+        ca_file=ca_file or "",
     )
     rule = BatchRule(limit=batch, silence_s=silence_ms / 1000, age_s=AGE_S)
-    ingester = Ingester(build_runtime(settings), address, rule)
+    ingester = Ingester(build_runtime(settings), address, rule, station_address(hj212))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         ingester.stop()

@@ -157,10 +157,10 @@ class Subscriber:
                 return
         self._acknowledge(self._client, current)
 
-    def tell(self, messages: Mapping[str, bytes]) -> None:
-        """Publish messages, topic → payload, at QoS 0: whoever misses one asks again."""
+    def tell(self, messages: Mapping[str, bytes], qos: int = 0) -> None:
+        """Publish messages, topic → payload; a receipt at QoS 0, since whoever misses one asks again."""
         for topic, payload in messages.items():
-            self._client.publish(topic, payload)
+            self._client.publish(topic, payload, qos)
 
     @staticmethod
     def _acknowledge(client: Client, mids: Sequence[int]) -> None:

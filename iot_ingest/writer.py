@@ -15,17 +15,21 @@ from sqlalchemy.orm import Session
 
 from iot_ingest.batcher import Delivery
 from iot_ingest.codecs.contract import understand_body
+from iot_ingest.codecs.shapes import refuse_whole
 from iot_ingest.decode import decode
-from schemas.telemetry import Message
+from schemas.telemetry import Message, signal_of
 from server.leads import service as leads
 from server.runtime import Runtime
 from server.telemetry import service as telemetry
+from server.telemetry.commands import commands_due, commands_to_send
 from server.telemetry.counting import raise_counters
+from server.telemetry.credentials import authorise
 from server.telemetry.intake import take_in
 from server.telemetry.letters import OPEN, keep_letters, whole_letter
 from server.telemetry.models import DeadLetter
 from server.telemetry.receipts import Receipt
 from server.telemetry.registry import Registry
+from server.telemetry.signals import Signal, take_signal
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +110,41 @@ class Writer:
         self.totals.update(counts)
 
     def _take_in(self, session: Session, messages: Sequence[Message], *, cautious: bool) -> Counter[str]:
+        nameless = [message for message in messages if not message.sensor]
+        if nameless:
+            messages = [message for message in messages if message.sensor]
+            messages += [refused for message in nameless if (refused := self._signal(session, message)) is not None]
         intake = take_in(session, self._rt, messages, self._registry, cautious=cautious)
         self._receipts |= intake.receipts
         opened = leads.take_changes(session, self._rt, intake.changes)
         return intake.counts + Counter(leads=opened)
+
+    def _signal(self, session: Session, message: Message) -> Message | None:
+        """Take in what is no reading but a signal; return what is refused, or the message if it is neither."""
+        found = signal_of(message.topic)
+        if found is None:
+            return message
+        sensor, name = found
+        reason = take_signal(session, self._rt, Signal(sensor, name, message.payload, message.received_at))
+        if not reason:
+            return None
+        return refuse_whole(message.topic, message.payload, message.received_at, reason, sensor=sensor)
+
+    def commands(self) -> dict[str, bytes]:
+        """Return the commands that are to be sent now, topic → message; they count as sent."""
+        with self._rt.db.read() as session:
+            if not commands_due(session, self._rt.now()):
+                return {}
+        with self._rt.db.write() as session:
+            return commands_to_send(session, self._rt.now())
+
+    def authorise(self, sensor_id: str, password: str) -> bool:
+        """Tell whether a password is one of a sensor's tokens; while the database is away nobody is believed."""
+        try:
+            with self._rt.db.read() as session:
+                return authorise(session, sensor_id, password)
+        except (DBAPIError, OSError):
+            return False
 
     def _split(self, messages: Sequence[Message], error: Exception) -> None:
         """Store the halves of a failing batch apart; a message that fails alone is dead-lettered.

@@ -12,7 +12,7 @@ A sensor publishes JSON at QoS 1 on its own topic::
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -22,15 +22,21 @@ from marshmallow import Schema, fields, validate
 from msgspec import Struct
 
 TOPIC_PREFIX = "fieldproof/v1"
+PARTITIONED = "fieldproof/part"
+"""`fieldproof/part/3/SENSOR/readings` is `fieldproof/v1/SENSOR/readings`, as partition 3 of a divided stream."""
 JSON, SENML, CBOR, HJ212 = "readings", "senml", "cbor", "hj212"
 FORMATS = (JSON, SENML, CBOR, HJ212)
 """The last level of a topic names the format."""
 RECEIPT = "receipt"
 """What the platform publishes: `{"seq": 7, "missing": [[3, 4]]}`, all up to 7 are stored but 3 and 4."""
+PRESENCE = "presence"
+"""What a sensor publishes, retained, when it connects, and leaves as its last will: `{"online": true}`."""
+COMMAND, ANSWER = "command", "answer"
+"""What is asked of a sensor, and what it answers: see `CommandSchema` and `AnswerSchema`."""
 MISSING_LIMIT = 100
 """Most missing ranges in one receipt; further ones are told when these have come."""
 SUBSCRIPTION = f"{TOPIC_PREFIX}/+/{JSON}"
-SUBSCRIPTIONS = tuple(f"{TOPIC_PREFIX}/+/{name}" for name in FORMATS)
+SUBSCRIPTIONS = tuple(f"{TOPIC_PREFIX}/+/{name}" for name in (*FORMATS, PRESENCE, ANSWER))
 """What an ingester subscribes to."""
 
 MESSAGE_LIMIT_BYTES = 64 * 1024
@@ -47,6 +53,7 @@ HOUR, MINUTE, REALTIME, DAY = "hour", "minute", "realtime", "day"
 
 SENSOR_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 """A sensor id is one topic level without wildcards, dots or spaces: brokers give those a meaning."""
+_TOPIC = re.compile(rf"(?:{TOPIC_PREFIX}|{PARTITIONED}/\d{{1,4}})/([^/]*)/([^/]*)", re.DOTALL)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)")
 
 
@@ -140,6 +147,11 @@ def unit_scale(unit: str, wanted: str) -> float | None:
     return 1.0 if unit == wanted else CODES["units"][wanted]["from"].get(unit)
 
 
+def partition_prefix(number: int) -> str:
+    """Return what a broker that divides topics among several ingesters puts in place of :data:`TOPIC_PREFIX`."""
+    return f"{PARTITIONED}/{number}"
+
+
 def readings_topic(sensor: str, form: str = JSON) -> str:
     """Return the topic a sensor publishes its readings on, in one of :data:`FORMATS`.
 
@@ -163,9 +175,18 @@ def sensor_of(topic: str) -> str | None:
 
 def sender_of(topic: str) -> tuple[str, str] | None:
     """Return the sensor id and the format that a topic names, or None if it is no topic of readings."""
-    head, _, rest = topic.partition(f"{TOPIC_PREFIX}/")
-    sensor, _, form = rest.partition("/")
-    return (sensor, form) if not head and form in FORMATS and SENSOR_ID.fullmatch(sensor) else None
+    return _sender_of(topic, FORMATS)
+
+
+def signal_of(topic: str) -> tuple[str, str] | None:
+    """Return the sensor id and the last level of a topic of presence or answers, or None if it is neither."""
+    return _sender_of(topic, (PRESENCE, ANSWER))
+
+
+def _sender_of(topic: str, forms: Collection[str]) -> tuple[str, str] | None:
+    match = _TOPIC.fullmatch(topic)
+    sensor, form = match.groups() if match else ("", "")
+    return (sensor, form) if form in forms and SENSOR_ID.fullmatch(sensor) else None
 
 
 def parse_time(text: str) -> datetime | None:

@@ -12,7 +12,7 @@ from server.accounts import service as accounts
 from server.analytics import api as analytics_api
 from server.behaviors import api as behaviors_api
 from server.devices import api as devices_api
-from server.devices import service as devices
+from server.devices import standing
 from server.evidence import api as evidence_api
 from server.exchange import api as exchange_api
 from server.fieldsync import api as fieldsync_api
@@ -23,7 +23,9 @@ from server.pages import api as pages
 from server.prooflog import api as prooflog_api
 from server.runtime import Runtime
 from server.telemetry import api as telemetry_api
+from server.telemetry import provisioning_api
 from server.web import docs, health, problems
+from server.web.auth import HAND_IN
 from server.web.body import parse_json
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -39,6 +41,7 @@ DOMAINS = (
     inspections_api,
     evidence_api,
     telemetry_api,
+    provisioning_api,
     leads_api,
     behaviors_api,
     prooflog_api,
@@ -74,7 +77,11 @@ def create_app(rt: Runtime) -> Flask:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.extensions["fieldproof"] = rt
-    app.extensions["fieldproof.principals"] = {"account": accounts.load_principal, "device": devices.load_principal}
+    app.extensions["fieldproof.principals"] = {
+        "account": accounts.load_principal,
+        "device": standing.load_principal,
+        HAND_IN: standing.load_handing_in,
+    }
     app.extensions["fieldproof.revoked"] = accounts.is_revoked
     api = Api(app, spec_kwargs={"info": {"description": "可证明的监管后端 · The provable supervision backend"}})
     app.extensions["fieldproof.api"] = api

@@ -11,6 +11,7 @@ from server.errors import Problem
 from server.telemetry import service
 from server.telemetry.letters import OPEN, REPLAYED, REQUESTED
 from server.telemetry.models import DeadLetter, Sensor
+from server.telemetry.provisioning_api import TypeChannelSchema
 from server.web.auth import principal, require, require_scope
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
@@ -23,11 +24,8 @@ REPLAY_LIMIT = 100
 READERS = ("admin", "operator", "auditor")
 
 
-class ChannelSchema(Schema):
-    """A measuring range, in the factor's unit."""
-
-    low = fields.Float()
-    high = fields.Float()
+class ChannelSchema(TypeChannelSchema):
+    """A channel; what it leaves out is its factor's usual. Ranges are shown in the factor's unit."""
 
 
 class SensorSchema(Schema):
@@ -44,9 +42,10 @@ class SensorSchema(Schema):
     channels = fields.Dict(
         keys=fields.String(validate=validate.OneOf(sorted(FACTORS))),
         values=fields.Nested(ChannelSchema),
-        required=True,
-        validate=validate.Length(1, len(FACTORS)),
+        load_default=dict,
+        validate=validate.Length(0, len(FACTORS)),
     )
+    device_type = fields.String(allow_none=True, validate=validate.Length(1, 64))
     mqtt_user = fields.String(validate=validate.Regexp(rf"^{SENSOR_ID.pattern}\Z"))
 
 

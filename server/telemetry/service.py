@@ -12,11 +12,13 @@ from schemas.telemetry import BUILTIN_RULES, FACTORS, SENSOR_ID
 from server.db.engine import insert_ignore
 from server.errors import Problem
 from server.runtime import Runtime
+from server.telemetry.commands import commands_due
 from server.telemetry.counting import REGISTRY_VERSION, raise_counters
 from server.telemetry.intake import COUNTERS
 from server.telemetry.letters import OPEN, REPLAYED, REQUESTED
 from server.telemetry.models import DeadLetter, HeldMessage, IngestCounter, RuleVersion, Sensor, StoredReading
 from server.telemetry.ordering import GAP_TIMEOUT, count_held, load_progress
+from server.telemetry.provisioning import channels_of, get_device_type
 from server.telemetry.registry import as_rule
 from server.telemetry.settling import COLUMNS, Row
 
@@ -42,6 +44,8 @@ class SensorDraft:
     datum: str = "WGS-84"
     mqtt_user: str = ""
     """Defaults to the sensor's id."""
+    device_type: str | None = None
+    """Gives the channels that are not named here."""
 
 
 def register_sensor(session: Session, rt: Runtime, draft: SensorDraft) -> str:
@@ -51,6 +55,7 @@ def register_sensor(session: Session, rt: Runtime, draft: SensorDraft) -> str:
         Problem: `invalid-field`, naming the field.
     """
     _check(draft)
+    of_type = get_device_type(session, draft.device_type).channels if draft.device_type else {}
     sensor = session.get(Sensor, draft.id)
     if sensor is None:
         sensor = Sensor(id=draft.id, created_at=rt.now())
@@ -59,10 +64,8 @@ def register_sensor(session: Session, rt: Runtime, draft: SensorDraft) -> str:
     sensor.region, sensor.department = draft.region, draft.department
     sensor.lat, sensor.lon, sensor.datum = draft.lat, draft.lon, draft.datum
     sensor.mqtt_user = draft.mqtt_user or draft.id
-    sensor.channels = {
-        factor: {"low": bounds.get("low", FACTORS[factor].low), "high": bounds.get("high", FACTORS[factor].high)}
-        for factor, bounds in sorted(draft.channels.items())
-    }
+    sensor.device_type = draft.device_type
+    sensor.channels = of_type | channels_of(draft.channels)
     session.flush()
     load_progress(session, [draft.id], rt.now())
     raise_counters(session, {REGISTRY_VERSION: 1})
@@ -76,7 +79,7 @@ def _check(draft: SensorDraft) -> None:
         "datum": draft.datum not in DATUMS,
         "lat": not -90 <= draft.lat <= 90,
         "lon": not -180 <= draft.lon <= 180,
-        "channels": not draft.channels or not set(draft.channels) <= set(FACTORS),
+        "channels": not (draft.channels or draft.device_type) or not set(draft.channels) <= set(FACTORS),
     }
     for field, wrong in faults.items():
         if wrong:
@@ -250,10 +253,11 @@ def requested_letters(session: Session, limit: int) -> Sequence[DeadLetter]:
 
 
 def chores_due(session: Session, now: datetime) -> bool:
-    """Tell whether an idle ingester has something to do: a requested replay, or a gap to give up."""
+    """Tell whether an ingester has something to do: a requested replay, a gap to give up, a command to send."""
     asked = select(DeadLetter.id).where(DeadLetter.status == REQUESTED).limit(1)
     expired = select(HeldMessage.seq).where(HeldMessage.held_at < now - GAP_TIMEOUT).limit(1)
-    return session.scalar(asked) is not None or session.scalar(expired) is not None
+    letters, gaps = session.scalar(asked) is not None, session.scalar(expired) is not None
+    return letters or gaps or commands_due(session, now)
 
 
 def retire_letter(session: Session, rt: Runtime, letter: DeadLetter) -> None:

@@ -17,8 +17,12 @@ from iot_ingest.batcher import BatchRule
 from iot_ingest.cli import Ingester
 from iot_ingest.client import BrokerAddress
 from iot_ingest.writer import Abandoned
+from schemas.telemetry import FORMATS
 from server.runtime import Runtime
 from tests.integration.telemetry.programs import counted, register, until
+
+OPTIONS = ["--port", "1999", "--batch", "7", "--silence-ms", "3", "--mqtt", "5", "--share", "g", "--partition", "2"]
+OPTIONS += ["--hj212", "127.0.0.1:9212"]
 
 
 @pytest.fixture
@@ -130,8 +134,10 @@ def test_the_command_wires_settings_and_signals(monkeypatch: pytest.MonkeyPatch,
     seen: dict[str, object] = {}
 
     class Loop:
-        def __init__(self, rt: Runtime, address: BrokerAddress, rule: BatchRule) -> None:
-            seen.update(address=address, rule=rule, home=rt.settings.home, stopped=0)
+        def __init__(
+            self, rt: Runtime, address: BrokerAddress, rule: BatchRule, stations: tuple[str, int] | None
+        ) -> None:
+            seen.update(address=address, rule=rule, stations=stations, home=rt.settings.home, stopped=0)
 
         def stop(self) -> None:
             seen["stopped"] = int(str(seen["stopped"])) + 1
@@ -146,10 +152,20 @@ def test_the_command_wires_settings_and_signals(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("FIELDPROOF_MQTT_PASSWORD", "secret")
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        reply = CliRunner().invoke(cli.ingest, ["--port", "1999", "--batch", "7", "--silence-ms", "3"])
+        reply = CliRunner().invoke(cli.ingest, OPTIONS)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     assert (reply.exit_code, seen["stopped"]) == (3, 2)
-    assert seen["address"] == BrokerAddress("127.0.0.1", 1999, "ingest", "secret", "fieldproof-ingest")
+    shared = tuple(f"$share/g/fieldproof/part/2/+/{name}" for name in (*FORMATS, "presence", "answer"))
+    assert seen["address"] == BrokerAddress("127.0.0.1", 1999, "ingest", "secret", "fieldproof-ingest", shared, 5)
+    assert seen["stations"] == ("127.0.0.1", 9212)
     assert seen["rule"] == BatchRule(limit=7, silence_s=0.003)
+
+
+@pytest.mark.parametrize("text", ["9212", "host:", "host:x", "host:99999"])
+def test_a_bad_station_address_is_refused(text: str) -> None:
+    """Before anything is started."""
+    reply = CliRunner().invoke(cli.ingest, ["--hj212", text])
+    assert reply.exit_code == 2
+    assert "HOST:PORT" in reply.output

@@ -110,7 +110,11 @@ def test_a_sensor_is_registered(client: FlaskClient, sign_in: SignIn) -> None:
     assert client.post(f"{BASE}/sensors", json=SENSOR, headers=sign_in("operator", region="4202")).status_code == 404
     reply = client.post(f"{BASE}/sensors", json=SENSOR, headers=sign_in("operator"))
     assert reply.status_code == 201
-    assert body(reply) == SENSOR | {"mqtt_user": "s9", "channels": {"SO2": {"low": 0.0, "high": 500.0}}}
+    assert body(reply) == SENSOR | {
+        "mqtt_user": "s9",
+        "device_type": None,
+        "channels": {"SO2": {"low": 0.0, "high": 500.0}},
+    }
     moved = SENSOR | {"region": "420206"}
     assert client.post(f"{BASE}/sensors", json=moved, headers=sign_in("operator", region="4202")).status_code == 404
 

@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from server.accounts.service import ROLES, NewAccount, account_by_login, add_account, issue_code
 from server.app import create_app
+from server.casefile.cli import export
+from server.casefile.cli import verify as verify_bundle
 from server.config import load_settings
 from server.errors import Problem
 from server.migrating import migrate_database
@@ -45,7 +47,7 @@ class Commands(click.Group):
             try:
                 command: click.Command = OTHERS[cmd_name].load()
             except ModuleNotFoundError:
-                return None  # `simulate` lives with the tests, which no wheel carries
+                return None  # `simulate` and `soak` live with the tests, which no wheel carries
             return command
         return super().get_command(ctx, cmd_name)
 
@@ -201,10 +203,24 @@ def openapi() -> None:
     click.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
+main.add_command(export)
+
+
 @main.command()
+@click.argument("bundle", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="日志公钥，核验案卷包时使用 Trusted key for a bundle; default: this installation's.",
+)
 @click.option("--repair", is_flag=True, help="先按行为日志重建受损记录。First rebuild damaged records from their acts.")
-def verify(*, repair: bool) -> None:
-    """核验日志链、摘要与证明。Verify journal chains, digests and proofs; names what fails and exits with 1."""
+def verify(bundle: Path | None, key: Path | None, *, repair: bool) -> None:
+    """核验日志链、摘要与证明；或离线核验案卷包。Verify the whole database, or a case BUNDLE offline; names what fails.
+
+    Exits with 1 if anything does.
+    """
+    if bundle is not None:
+        verify_bundle(bundle, key)
     rt = _runtime()
     if repair:
         click.echo(f"已修复记录 Records repaired: {repair_records(rt)}")

@@ -49,6 +49,12 @@ class CentralLink:
         proof = self._attempt(lambda: self._object("/api/v1/proof-log/consistency", {"first": first, "second": second}))
         return [str(step) for step in proof["path"]]
 
+    def first_leaf(self, size: int) -> tuple[dict[str, Any], list[str]]:
+        """Return the log's first leaf, and the proof that it is in the tree of `size` leaves; raises as `page`."""
+        leaf = self._attempt(lambda: self._object("/api/v1/proof-log/leaves/0", {}))
+        proof = self._attempt(lambda: self._object("/api/v1/proof-log/inclusion", {"index": 0, "size": size}))
+        return leaf, [str(step) for step in proof["path"]]
+
     def cosign(self, note: bytes) -> None:
         """Hand in a checkpoint with the witness's line; raises as `page`."""
         self._attempt(lambda: self._send("/api/v1/proof-log/cosignatures", note))

@@ -11,10 +11,11 @@ from marshmallow import ValidationError
 from device_sim.central.link import CentralLink
 from device_sim.central.proving import NotTrusted, check_growth, check_head, commitment_of, faults_of
 from device_sim.central.store import CentralStore, StoredBehavior
+from device_sim.central.succession import check_successor
 from device_sim.central.witness import Witness
 from device_sim.handheld.link import Refused
 from schemas.exchange import MAX_PAGE_LINES, FeedLineSchema, PageHeadSchema
-from sync.checkpoints import VerifierKey
+from sync.checkpoints import VerifierKey, parse_verifier_key
 from sync.merkle import leaf_hash
 
 MAX_FINDINGS_SHOWN = 20
@@ -68,6 +69,7 @@ class Puller:
         self.store = store
         self._load_key = load_key
         self._key: VerifierKey | None = None
+        self._closed = False
         self._page_schema = PageHeadSchema()
         self._line_schema = FeedLineSchema()
 
@@ -115,6 +117,7 @@ class Puller:
         checked = head is None or self._check(head)
         with self.store.saving():
             if head is not None and not checked:
+                self._trust()
                 self.store.keep_head(**{name: head[name] for name in ("size", "root", "at_ms", "key_id", "signature")})
             self._take(lines, head)
             self.store.put("cursor", page["cursor"])
@@ -167,13 +170,26 @@ class Puller:
         size, root = self.store.newest_head()
         if (head["size"], head["root"]) == (size, root):
             return True
-        if self._key is None:
-            self._key = self._load_key()
+        if self._key is None or head["origin"] != self._key.name:
+            self._key = self._load_key()  # a successor's has another name, and is handed over like the first one
         check_head(head, self._key)
-        if size:
+        trusted = self.store.get("verifier")
+        if trusted and trusted != self._key.encode():
+            leaf, proof = self.link.first_leaf(head["size"])
+            check_successor((size, root), parse_verifier_key(trusted), head, leaf, proof)
+            self._closed = True
+        elif size:
             path = self.link.consistency(size, head["size"]) if head["size"] > size else []
             check_growth(size, root, head, path)
         return False
+
+    def _trust(self) -> None:
+        """Remember whose heads are kept; those of a closed log give way to its successor's."""
+        if self._closed:
+            self.store.forget_heads()
+            self._closed = False
+        if self._key is not None:
+            self.store.put("verifier", self._key.encode())
 
     def _take(self, lines: Sequence[Mapping[str, Any]], head: Mapping[str, Any] | None) -> None:
         """Check and keep the lines of a page, inside the page's transaction."""

@@ -130,6 +130,10 @@ class CentralStore:
         row = {"size": size, "root": root, "at_ms": at_ms, "key_id": key_id, "signature": signature}
         self._table("heads").upsert(row, pk="size")
 
+    def forget_heads(self) -> None:
+        """The log they belong to is closed; its successor's first leaf holds the last of them."""
+        self.db.execute("DELETE FROM heads")
+
     def newest_head(self) -> tuple[int, str]:
         """Size and root of the largest head that was checked; (0, "") before the first."""
         rows = self._rows("SELECT size, root FROM heads ORDER BY size DESC LIMIT 1")

@@ -64,6 +64,8 @@ class Settings:
     """Whether cookies are sent over TLS only; off only for a plain-HTTP loopback."""
     held_timeout_s: int
     """How long an act may wait for its cause before people are shown it, seconds."""
+    device_requests_per_s: int
+    """Requests a device may make of each server process, a second; 0: any number."""
     erasure_ledger: Path
     """File of executed erasure orders; kept apart from the database's backups, and replayed after a restore."""
     s3: S3Settings | None = None
@@ -98,6 +100,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         device_token_s=_whole(env, "FIELDPROOF_DEVICE_TOKEN_S", "900"),
         secure_cookies=public_url.startswith("https://"),
         held_timeout_s=_whole(env, "FIELDPROOF_HELD_TIMEOUT_S", str(7 * 24 * 3600)),
+        device_requests_per_s=_whole(env, "FIELDPROOF_DEVICE_REQUESTS_PER_S", "30"),
         erasure_ledger=Path(env.get("FIELDPROOF_ERASURE_LEDGER", str(home / "erasures.ndjson"))),
         s3=_s3(env),
         seal_after_days=_whole(env, "FIELDPROOF_SEAL_AFTER_DAYS", "0"),

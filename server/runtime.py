@@ -5,12 +5,13 @@ Everything a simulation must control is here and nowhere else.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from server.clock import Clock, SystemClock, to_ms
 from server.config import Settings
 from server.db.engine import Database
+from server.rates import Rates
 from sync.ids import uuid7
 
 
@@ -22,6 +23,8 @@ class Runtime:
     db: Database
     clock: Clock
     random_bytes: Callable[[int], bytes]
+    rates: Rates = field(default_factory=Rates, compare=False)
+    """How often each device has asked this process."""
 
     def now(self) -> datetime:
         """Return the present instant, aware, UTC."""

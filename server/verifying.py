@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from server.devices.models import Device
+from server.devices.keys import vouches
+from server.devices.models import Device, FormerKey
 from server.evidence.models import Evidence
 from server.evidence.service import custody
 from server.exchange.verify import verify_behaviors
@@ -112,22 +113,47 @@ def _check_act(check: Check, act: Act, parts: ActParts, *, erased: bool) -> None
 def check_signatures(session: Session) -> Check:
     """Every pushed segment carries its device's signature over the head that is stored."""
     check = Check("段签名 segment signatures")
-    keys = {device.id: device.public_key for device in session.execute(select(Device)).scalars()}
+    keys = _keys_in_order(session)
     owners = {journal.id: journal.device for journal in session.execute(select(Journal)).scalars()}
     hashes = select(SegmentSignature, Act.hash).join(
         Act, (Act.journal == SegmentSignature.journal) & (Act.seq == SegmentSignature.last)
     )
     for segment, act_hash in session.execute(hashes.order_by(SegmentSignature.journal, SegmentSignature.last)):
         check.checked += 1
-        signature = base64.urlsafe_b64decode(segment.signature + "=" * (-len(segment.signature) % 4))
-        key = Ed25519PublicKey.from_public_bytes(keys[owners[segment.journal]])
-        try:
-            key.verify(signature, segment.statement.encode())
-        except InvalidSignature:
+        signer = next((key for key in keys[owners[segment.journal]] if _signed(key.public_key, segment)), None)
+        if signer is None:
             check.found(f"{segment.journal}:{segment.last}: the signature does not verify")
+        elif not _was_valid(signer, segment, act_hash):
+            check.found(f"{segment.journal}:{segment.last}: signed with a key that had been replaced")
         if act_hash not in segment.statement:
             check.found(f"{segment.journal}:{segment.last}: the signed head is not the stored act")
     return check
+
+
+def _keys_in_order(session: Session) -> dict[str, list[Device | FormerKey]]:
+    """Return the keys of each device, the present one first."""
+    keys: dict[str, list[Device | FormerKey]] = {
+        device.id: [device] for device in session.execute(select(Device)).scalars()
+    }
+    for former in session.execute(select(FormerKey).order_by(FormerKey.number.desc())).scalars():
+        keys[former.device].append(former)
+    return keys
+
+
+def _signed(public_key: bytes, segment: SegmentSignature) -> bool:
+    signature = base64.urlsafe_b64decode(segment.signature + "=" * (-len(segment.signature) % 4))
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, segment.statement.encode())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _was_valid(key: Device | FormerKey, segment: SegmentSignature, act_hash: str) -> bool:
+    """Tell whether a key was its device's when it signed: received before the change, or named in its statement."""
+    if isinstance(key, Device) or segment.received_at <= key.replaced_at:
+        return True
+    return any(vouches(named, segment.journal, segment.last, act_hash) for named in key.heads)
 
 
 def check_records(session: Session) -> Check:

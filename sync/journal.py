@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync.acts import ActError, ActParts, Header, check_commitments, check_version, encode, is_hash, parse_header
+from sync.clocks import Reading
 from sync.dots import MAX_SEQUENCE
 from sync.ids import is_id
 
@@ -44,6 +45,11 @@ class SegmentHead:
     mono_ms: int
     parent: Fork | None = None
     signature: str = ""
+
+    @property
+    def reading(self) -> Reading:
+        """The device's clocks when the segment was made."""
+        return Reading(self.boot, self.wall_ms, self.mono_ms)
 
     def statement(self) -> bytes:
         """Return the bytes that the device signs."""

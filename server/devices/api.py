@@ -1,19 +1,29 @@
-"""Enrolment, approval, revocation and sign-in of handhelds."""
+"""Enrolment, approval, keys, officers, revocation, wipe and sign-in of handhelds."""
 
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from schemas.kinds.base import ID
-from server.devices import service
+from schemas.kinds.base import HASH, ID
+from server.clock import to_ms
+from server.devices import clocks, keys, service, sharing, wiping
 from server.devices.models import Device
+from server.devices.negotiation import supported
 from server.errors import Problem
-from server.web.auth import issue_token, principal, public, require
+from server.web.auth import HAND_IN, issue_token, principal, public, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
 from server.web.transaction import runtime, session, transactional
+from sync.dots import MAX_SEQUENCE
+from sync.journal import SIGNATURE
+from sync.statements import JournalHead
 
 blp = Blueprint("devices", __name__, url_prefix="/api/v1", description="移动终端 Handhelds")
+MAX_REASON_CHARS = 2_000
+MAX_CLIENT_CHARS = 64
+MAX_CLIENT_KINDS = 64
+PEOPLE = ("admin", "operator", "auditor")
+SIGNED = validate.Regexp(SIGNATURE.pattern + r"\Z")
 
 
 class EnrolBody(Schema):
@@ -24,19 +34,100 @@ class EnrolBody(Schema):
     name = fields.String(required=True, validate=validate.Length(1, 64))
 
 
+class JournalHeadSchema(Schema):
+    """The last act of a journal."""
+
+    journal = fields.String(required=True, validate=ID)
+    seq = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_SEQUENCE))
+    hash = fields.String(required=True, validate=HASH)
+
+
+class KeyBody(Schema):
+    """A new key, the acts that the present one still vouches for, and the statement signed by both."""
+
+    public_key = fields.String(required=True, validate=validate.Length(equal=43))
+    heads = fields.List(
+        fields.Nested(JournalHeadSchema), required=True, validate=validate.Length(max=keys.MAX_KEY_HEADS)
+    )  # fmt: skip
+    signature = fields.String(required=True, validate=SIGNED)
+    proof = fields.String(required=True, validate=SIGNED)
+
+
+class FormerKeySchema(Schema):
+    """A key that was replaced, with the statement that replaced it."""
+
+    number = fields.Integer()
+    public_key = fields.String()
+    replaced_at = fields.AwareDateTime()
+    heads = fields.List(fields.Nested(JournalHeadSchema))
+    statement = fields.String()
+    signature = fields.String()
+    proof = fields.String()
+
+
+class KeyListSchema(Schema):
+    """All keys of a device: the present one, and the former ones, latest first."""
+
+    number = fields.Integer()
+    public_key = fields.String()
+    former = fields.List(fields.Nested(FormerKeySchema))
+
+
+class ShareBody(Schema):
+    """The device's signature that another officer may work on it."""
+
+    proof = fields.String(required=True, validate=SIGNED)
+
+
+class WipeOrderBody(Schema):
+    """Why a device is to be wiped."""
+
+    reason = fields.String(required=True, validate=validate.Length(1, MAX_REASON_CHARS))
+
+
+class WipedBody(Schema):
+    """What could not be handed in before the device erased itself, signed."""
+
+    acts_lost = fields.Integer(required=True, strict=True, validate=validate.Range(0, wiping.MAX_LOST))
+    files_lost = fields.Integer(required=True, strict=True, validate=validate.Range(0, wiping.MAX_LOST))
+    signature = fields.String(required=True, validate=SIGNED)
+
+
+class HandheldClientSchema(Schema):
+    """The program on a device, and the versions that it speaks."""
+
+    name = fields.String(required=True, validate=validate.Length(1, MAX_CLIENT_CHARS))
+    version = fields.String(required=True, validate=validate.Length(1, MAX_CLIENT_CHARS))
+    protocol = fields.Integer(required=True, strict=True, validate=validate.Range(0, 1_000_000))
+    kinds = fields.Dict(
+        keys=fields.String(validate=validate.Length(1, MAX_CLIENT_CHARS)),
+        values=fields.Integer(strict=True, validate=validate.Range(0, 1_000_000)),
+        load_default=dict, validate=validate.Length(max=MAX_CLIENT_KINDS),
+    )  # fmt: skip
+
+
 class DeviceSchema(Schema):
     """A device as people see it."""
 
     id = fields.String(data_key="device")
     name = fields.String()
     officer = fields.String()
+    officers = fields.List(fields.String())
     region = fields.String()
     department = fields.String()
     status = fields.String()
+    key_number = fields.Integer()
     enrolled_at = fields.AwareDateTime()
     last_seen_at = fields.AwareDateTime(allow_none=True)
     last_sync_at = fields.AwareDateTime(allow_none=True)
     pending_acts = fields.Integer()
+    pending_files = fields.Integer()
+    sealed_acts = fields.Integer()
+    client = fields.Nested(HandheldClientSchema, allow_none=True)
+    revoked_at = fields.AwareDateTime(allow_none=True)
+    wipe_ordered_at = fields.AwareDateTime(allow_none=True)
+    wiped_at = fields.AwareDateTime(allow_none=True)
+    wipe_report = fields.Dict(allow_none=True)
 
 
 class DeviceListSchema(Schema):
@@ -45,21 +136,55 @@ class DeviceListSchema(Schema):
     devices = fields.List(fields.Nested(DeviceSchema))
 
 
+class BootSchema(Schema):
+    """One start of a device, as far as its clocks go."""
+
+    boot = fields.String()
+    first_heard_at = fields.AwareDateTime()
+    sent_mono_ms = fields.Integer(allow_none=True)
+    server_ms = fields.Integer(allow_none=True)
+    received_mono_ms = fields.Integer(allow_none=True)
+    wall_off_ms = fields.Integer()
+    steps = fields.Integer()
+    largest_step_ms = fields.Integer()
+
+
+class BootListSchema(Schema):
+    """A page of a device's boots."""
+
+    boots = fields.List(fields.Nested(BootSchema))
+
+
 class DeviceSignInBody(Schema):
-    """A signed request for a token."""
+    """A signed request for a token, and what the device announces."""
 
     device = fields.String(required=True, validate=ID)
     at_ms = fields.Integer(required=True, strict=True, validate=validate.Range(0, 1 << 53))
     nonce = fields.String(required=True, validate=validate.Length(16, 64))
     signature = fields.String(required=True, validate=validate.Length(1, 128))
+    client = fields.Nested(HandheldClientSchema, load_default=None)
+    pending_acts = fields.Integer(strict=True, load_default=None, validate=validate.Range(0, 2**31 - 1))
+    pending_files = fields.Integer(strict=True, load_default=None, validate=validate.Range(0, 2**31 - 1))
+
+
+class VersionsSchema(Schema):
+    """Versions from oldest to newest."""
+
+    oldest = fields.Integer()
+    newest = fields.Integer()
 
 
 class DeviceTokenSchema(Schema):
-    """A device's token and the server's time."""
+    """A device's token, what it is good for, the server's time and the versions it speaks."""
 
     token = fields.String()
     expires_at_ms = fields.Integer()
     server_ms = fields.Integer()
+    purpose = fields.String(metadata={"description": "sync, or hand-in"})
+    problem = fields.Dict(allow_none=True, metadata={"description": "why the device may only hand in"})
+    wipe_ordered_at_ms = fields.Integer(allow_none=True)
+    protocol = fields.Nested(VersionsSchema)
+    kinds = fields.Dict(keys=fields.String(), values=fields.Integer())
 
 
 @blp.route("/devices", methods=["POST"])
@@ -76,7 +201,7 @@ def enrol(body: dict[str, Any]) -> Device:
 
 
 @blp.route("/devices", methods=["GET"])
-@require("admin", "operator", "auditor")
+@require(*PEOPLE)
 @transactional(read_only=True)
 @blp.arguments(PageQuery, location="query")
 @blp.response(200, DeviceListSchema)
@@ -86,7 +211,7 @@ def devices(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blp.route("/devices/<device_id>", methods=["GET"])
-@require("admin", "operator", "auditor", "officer", "device")
+@require(*PEOPLE, "officer", "device", HAND_IN)
 @transactional(read_only=True)
 @blp.response(200, DeviceSchema)
 def device(device_id: str) -> Device:
@@ -112,13 +237,109 @@ def revoke(device_id: str) -> Device:
     return service.decide(session(), runtime(), device_id, principal(), "revoked")
 
 
+@blp.route("/devices/<device_id>/key", methods=["POST"])
+@require("device")
+@transactional
+@blp.arguments(KeyBody)
+@blp.response(200, DeviceSchema)
+def change_key(body: dict[str, Any], device_id: str) -> Device:
+    """Put a new key in the place of the device's present one."""
+    device = _own(device_id)
+    heads = [JournalHead(**head) for head in body["heads"]]
+    return keys.change_key(
+        session(), runtime(), device, body["public_key"], heads, signature=body["signature"], proof=body["proof"]
+    )
+
+
+@blp.route("/devices/<device_id>/keys", methods=["GET"])
+@require(*PEOPLE)
+@transactional(read_only=True)
+@blp.response(200, KeyListSchema)
+def device_keys(device_id: str) -> dict[str, Any]:
+    """Show a device's keys, and for which acts each one vouches."""
+    device = service.get_device(session(), device_id, principal())
+    former = [keys.as_dict(key) for key in keys.former_keys(session(), device_id)]
+    return {"number": device.key_number, "public_key": keys.encode_key(device.public_key), "former": former}
+
+
+@blp.route("/devices/<device_id>/boots", methods=["GET"])
+@require(*PEOPLE)
+@transactional(read_only=True)
+@blp.arguments(PageQuery, location="query")
+@blp.response(200, BootListSchema)
+def device_boots(query: dict[str, Any], device_id: str) -> dict[str, Any]:
+    """Show a device's clocks, boot by boot: how far off, how often set, and what ties them to the server's time."""
+    service.get_device(session(), device_id, principal())
+    return {"boots": clocks.boots_of(session(), device_id, **query)}
+
+
+@blp.route("/devices/<device_id>/officers", methods=["POST"])
+@require("officer")
+@transactional
+@blp.arguments(ShareBody)
+@blp.response(200, DeviceSchema)
+def join(body: dict[str, Any], device_id: str) -> Device:
+    """Begin to work, as the signed-in officer, on a device that is somebody else's too."""
+    officers = principal().officers
+    if not officers:
+        raise Problem("forbidden", detail="this account belongs to no officer")
+    return sharing.join(session(), runtime(), device_id, officers[0], body["proof"])
+
+
+@blp.route("/devices/<device_id>/officers/<officer_id>", methods=["DELETE"])
+@require("admin", "operator")
+@transactional
+@blp.response(200, DeviceSchema)
+def leave(device_id: str, officer_id: str) -> Device:
+    """Take an officer off a shared device."""
+    device = service.get_device(session(), device_id, principal(), lock=True)
+    return sharing.leave(session(), runtime(), device, officer_id, principal())
+
+
+@blp.route("/devices/<device_id>/wipe", methods=["POST"])
+@require("admin", "operator")
+@transactional
+@blp.arguments(WipeOrderBody)
+@blp.response(200, DeviceSchema)
+def wipe(body: dict[str, Any], device_id: str) -> Device:
+    """Order a device to hand in what it has and erase itself."""
+    device = service.get_device(session(), device_id, principal(), lock=True)
+    return wiping.order_wipe(session(), runtime(), device, principal(), body["reason"])
+
+
+@blp.route("/devices/<device_id>/wiped", methods=["POST"])
+@require(HAND_IN)
+@transactional
+@blp.arguments(WipedBody)
+@blp.response(200, DeviceSchema)
+def wiped(body: dict[str, Any], device_id: str) -> Device:
+    """Say, as the device, that it has erased itself, and what was lost with it."""
+    return wiping.acknowledge_wipe(session(), runtime(), _own(device_id), **body)
+
+
+def _own(device_id: str) -> Device:
+    """Return the calling device, locked, which must be the one that the address names."""
+    if device_id != principal().device:
+        raise Problem("not-found", detail="no device with this id")
+    return service.get_device(session(), device_id, principal(), lock=True)
+
+
 @blp.route("/sign-in/device", methods=["POST"])
 @public
 @transactional
 @blp.arguments(DeviceSignInBody)
 @blp.response(200, DeviceTokenSchema)
 def sign_in(body: dict[str, Any]) -> dict[str, Any]:
-    """Exchange a signed request for a short-lived token."""
-    found = service.sign_in(session(), runtime(), body["device"], body["at_ms"], body["nonce"], body["signature"])
-    token = issue_token(runtime(), "device", found.id, runtime().settings.device_token_s)
-    return {"token": token.text, "expires_at_ms": token.expires_at_ms, "server_ms": runtime().now_ms()}
+    """Exchange a signed request for a short-lived token, which may be one for handing in only."""
+    rt = runtime()
+    signed_in = service.sign_in(session(), rt, service.SignedRequest(**body))
+    device, problem = signed_in.device, signed_in.problem
+    token = issue_token(rt, HAND_IN if problem else "device", device.id, rt.settings.device_token_s)
+    return supported() | {
+        "token": token.text,
+        "expires_at_ms": token.expires_at_ms,
+        "server_ms": rt.now_ms(),
+        "purpose": HAND_IN if problem else "sync",
+        "problem": problem.as_dict() if problem else None,
+        "wipe_ordered_at_ms": to_ms(device.wipe_ordered_at) if device.wipe_ordered_at else None,
+    }

@@ -6,15 +6,18 @@ from flask import Response, request
 from marshmallow import Schema, fields, validate
 
 from server.errors import Problem
-from server.fieldsync import feed
+from server.fieldsync import feed, times
+from server.fieldsync.announced import announced_exchange, announced_pending
 from server.fieldsync.checks import check_acts
 from server.fieldsync.feed_api import NDJSON, ndjson
 from server.fieldsync.push import push as take_in
 from server.fieldsync.segment import read_segment
 from server.fieldsync.signatures import segment_verifier
-from server.web.auth import principal, require
+from server.web.auth import HAND_IN, principal, require
 from server.web.blueprint import Blueprint
+from server.web.paging import DEFAULT_PAGE, MAX_PAGE
 from server.web.transaction import runtime, session, transactional
+from sync.dots import MAX_SEQUENCE
 from sync.journal import MAX_SEGMENT_BYTES, SEGMENT_TYPE
 
 blp = Blueprint("fieldsync", __name__, url_prefix="/api/v1", description="现场同步 Field sync")
@@ -28,8 +31,48 @@ class StatusQuery(Schema):
     limit = fields.Integer(load_default=feed.DEFAULT_LINES, validate=validate.Range(1, feed.MAX_LINES))
 
 
+class TimesQuery(Schema):
+    """Which acts: those after a number."""
+
+    after = fields.Integer(load_default=0, validate=validate.Range(0, MAX_SEQUENCE))
+    limit = fields.Integer(load_default=DEFAULT_PAGE, validate=validate.Range(1, MAX_PAGE))
+
+
+class ActTimeSchema(Schema):
+    """When an act was written: as the device's clocks stood, corrected, and how far off that may be."""
+
+    seq = fields.Integer()
+    officer = fields.String()
+    kind = fields.String()
+    record = fields.String()
+    boot = fields.Raw(allow_none=True)
+    wall_ms = fields.Raw(allow_none=True)
+    mono_ms = fields.Raw(allow_none=True)
+    at_ms = fields.Integer()
+    error_ms = fields.Integer()
+    basis = fields.String()
+    received_at = fields.AwareDateTime()
+
+
+class TimesSchema(Schema):
+    """A page of a journal's times."""
+
+    device = fields.String()
+    acts = fields.List(fields.Nested(ActTimeSchema))
+
+
+@blp.route("/journals/<journal_id>/times", methods=["GET"])
+@require("admin", "operator", "auditor")
+@transactional(read_only=True)
+@blp.arguments(TimesQuery, location="query")
+@blp.response(200, TimesSchema)
+def journal_times(query: dict[str, Any], journal_id: str) -> dict[str, Any]:
+    """Show the raw and the corrected time of each act of a journal, with its error bound."""
+    return times.times_of(session(), principal(), journal_id, **query)
+
+
 @blp.route("/sync/push", methods=["POST"])
-@require("device")
+@require("device", HAND_IN)
 @blp.response(200, content_type=NDJSON, description="The journal's head, then one receipt per act.")
 def push() -> Response:
     """Take in a signed segment of a journal; the whole segment commits, or nothing does.
@@ -44,13 +87,14 @@ def push() -> Response:
         verify = segment_verifier(reading, caller)
     segment = read_segment(data, verify)
     content = check_acts(segment, caller)
+    exchange, pending = announced_exchange(request.headers), announced_pending(request.headers)
     with rt.db.write() as writing:
-        lines = take_in(writing, rt, caller, segment, content)
+        lines = take_in(writing, rt, caller, segment, content, exchange=exchange, pending=pending)
     return Response(b"\n".join(lines) + b"\n", mimetype=NDJSON)
 
 
 @blp.route("/sync/status", methods=["GET"])
-@require("device")
+@require("device", HAND_IN)
 @transactional(read_only=True)
 @blp.arguments(StatusQuery, location="query")
 @blp.response(200, content_type=NDJSON, description="Head line, then one line per act whose status changed.")

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.config import load_secret
-from server.devices.service import load_principal
+from server.devices.standing import load_principal
 from server.errors import Problem
 from server.fieldsync.erasure import erase_lines
 from server.fieldsync.models import Journal

@@ -5,15 +5,13 @@ released by the segment that brings the cause. Nothing else waits: one bad act n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from server.clock import to_ms
 from server.db.engine import IN_LIST_LIMIT
-from server.devices.service import load_principal
+from server.devices.standing import load_author
 from server.errors import Problem
 from server.fieldsync.checks import (
     CLOSED_WITH_INSPECTION,
@@ -36,7 +34,8 @@ from server.runtime import Runtime
 from server.web.auth import Principal
 from server.web.body import parse_json
 from sync.acts import DELETE, ActParts
-from sync.dots import MAX_SEQUENCE, Dot
+from sync.clocks import Correction, stamp
+from sync.dots import Dot
 from sync.merge import Verdict
 from sync.registers import Change
 
@@ -69,6 +68,8 @@ class Intake(Merging):
     content: Mapping[int, CheckedAct | Problem]
     """What :func:`server.fieldsync.checks.check_acts` found, by number."""
     epoch: str
+    clocks: Mapping[str, Correction]
+    """How the times of acts are corrected, by the boot in which they were written."""
     any_erased: bool
     """Whether the personal data of any record was ever erased."""
     stamps: dict[Dot, int] = field(default_factory=dict)
@@ -85,8 +86,10 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
     else:
         work.content = refuse_incomplete(fresh, work.content)
     contiguous = fresh[0].seq <= head_seq + 1
+    now_ms = work.rt.now_ms()
     for act in fresh:
-        work.stamps[Dot(journal, act.seq)] = _corrected_ms(work, act.members)
+        correction = work.clocks.get(str(act.members.get("boot")))
+        work.stamps[Dot(journal, act.seq)] = stamp(correction, act.members, now_ms)
     checked: list[tuple[LinkedAct, CheckedAct]] = []
     for act in fresh:
         content = work.content[act.seq]
@@ -209,6 +212,8 @@ def _try_apply(
         What it waits for (a dot, or a record as `kind/id`), or None: merged, or quarantined into `work.problems`.
     """
     header = checked.header
+    if len(caller.officers) > 1:
+        caller = replace(caller, officers=(header.officer,))  # on a shared device an act is one officer's
     missing = sorted(header.seen - work.settled)
     if missing:
         return str(missing[0])
@@ -254,7 +259,7 @@ def _place(work: Merging, caller: Principal, parent: Key, checked: CheckedAct) -
     place = work.batch.records[parent].placement
     if checked.header.kind == "inspection":
         named = checked.fields.get("officers")
-        officers = tuple(sorted({*caller.officers, *(named if isinstance(named, list) else ())}))
+        officers = tuple(sorted({checked.header.officer, *(named if isinstance(named, list) else ())}))
         return Placement(place.region, caller.department, officers, None)
     return Placement(place.region, place.department, place.assignees, parent[1])
 
@@ -264,19 +269,6 @@ def _former(caller: Principal, place: Placement, parent: Held) -> tuple[str, ...
     if not set(place.assignees).isdisjoint(caller.officers):
         return ()
     return tuple(sorted(set(parent.former) & set(caller.officers)))
-
-
-def _corrected_ms(work: Intake, members: Mapping[str, Any]) -> int:
-    """Estimate when an act happened by the server's clock: by the monotonic clock within one boot, else by the offset.
-
-    The result is never later than now; an act without usable clocks counts as of now.
-    """
-    head, now_ms = work.segment.head, to_ms(work.rt.now())
-    name, then = ("mono_ms", head.mono_ms) if members.get("boot") == head.boot else ("wall_ms", head.wall_ms)
-    value = members.get(name)
-    if not isinstance(value, int) or not 0 <= value <= MAX_SEQUENCE:
-        return now_ms
-    return max(0, min(now_ms, now_ms - (then - value)))
 
 
 def _release(work: Merging, arrived: Iterable[str]) -> bool:
@@ -306,7 +298,7 @@ def _retry(work: Merging, row: Act) -> set[str]:
     dot = Dot(row.journal, row.seq)
     cause: str | None
     try:
-        caller = work.caller if row.device == work.caller.subject else load_principal(work.session, str(row.device))
+        caller = load_author(work.session, str(row.device), row.received_at)
         checked = with_nulls(work.session, act, check_act(act, caller))
     except Problem as problem:
         cause, work.problems[dot] = None, problem

@@ -1,6 +1,7 @@
 """Tables of field sync."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -34,6 +35,9 @@ class SegmentSignature(Base):
     statement: Mapped[str] = mapped_column(String(500))
     signature: Mapped[str] = mapped_column(String(128))
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    clocks: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue, default=list, server_default="[]")
+    """How the times of its acts were corrected, for each boot: `{"boot", "basis", "offset_ms", "reference_ms",
+    "error_ms"}`. Of several segments with an act, the one received first stamped it."""
 
 
 class ActRuling(Base):

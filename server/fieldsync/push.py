@@ -1,16 +1,17 @@
 """Taking in a pushed segment: idempotent, whole, in one transaction; each act gets its verdict, stored as a receipt."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.devices.models import Device
+from server.devices import clocks
+from server.devices.standing import lock_for_push, revoked_problem, seal
 from server.errors import Problem
 from server.fieldsync.checks import CheckedAct
 from server.fieldsync.intake import Intake, take_in
 from server.fieldsync.models import Journal, SegmentSignature
-from server.fieldsync.segment import Segment
+from server.fieldsync.segment import LinkedAct, Segment
 from server.prooflog.service import enqueue
 from server.records.batch import RecordBatch
 from server.records.models import Act
@@ -19,12 +20,15 @@ from server.runtime import Runtime
 from server.web.auth import Principal
 from server.web.body import parse_json
 from sync.acts import encode
+from sync.clocks import Correction, Exchange
+from sync.ids import is_id
 from sync.journal import MAX_JOURNAL_GAP
 
 
 def push(
-    session: Session, rt: Runtime, caller: Principal, segment: Segment, content: Mapping[int, CheckedAct | Problem]
-) -> list[bytes]:
+    session: Session, rt: Runtime, caller: Principal, segment: Segment, content: Mapping[int, CheckedAct | Problem], *,
+    exchange: Exchange | None = None, pending: tuple[int, int] | None = None,
+) -> list[bytes]:  # fmt: skip
     """Take in a segment and return the lines of the reply: the journal's head, then one receipt per act.
 
     Args:
@@ -33,15 +37,15 @@ def push(
         caller: the device.
         segment: the segment, its frame, chain and signature verified.
         content: what :func:`server.fieldsync.checks.check_acts` found in it.
+        exchange: what the device knows of the server's time.
+        pending: acts and files that the device has still to hand in after this segment.
 
     Raises:
         Problem: `unauthenticated` if the device was revoked meanwhile; `journal-fork` naming the last common act;
             `limit-exceeded` past the largest gap.
     """
     head = segment.head
-    device = session.get(Device, caller.subject)
-    if device is None or device.status != "active":
-        raise Problem("unauthenticated", detail="this device is not active")
+    device = lock_for_push(session, caller)
     journal = _journal(session, rt, caller, segment)
     state = server_state(session)
     epoch = state.epoch
@@ -50,14 +54,22 @@ def push(
     fresh = [act for act in segment.acts if act.seq not in stored]
     receipts = {seq: act.receipt for seq, act in stored.items()}
     if fresh:
+        if device.revoked_at is not None:
+            seal(device, len(fresh))
+            content = {act.seq: revoked_problem() for act in segment.acts}
+        corrected = clocks.corrections(session, rt, device, head.reading, _boots(fresh), exchange)
         work = Intake(
             session, rt, caller, RecordBatch(session, rt), segment=segment, content=content, epoch=epoch,
             any_erased=state.erasures > 0,
+            clocks=corrected,
         )  # fmt: skip
         receipts |= take_in(work, fresh, journal.head_seq)
-        _advance(session, rt, journal, segment)
+        _advance(session, rt, journal, segment, corrected)
     device.last_seen_at = device.last_sync_at = rt.now()
-    device.pending_acts = max(head.last - journal.head_seq, 0)
+    if pending is not None:
+        device.pending_acts, device.pending_files = pending
+    else:
+        device.pending_acts = max(head.last - journal.head_seq, 0)
     reply = {
         "epoch": epoch,
         "journal": head.journal,
@@ -134,7 +146,14 @@ def _refuse_forks(journal: Journal, segment: Segment, stored: dict[int, Act]) ->
         )
 
 
-def _advance(session: Session, rt: Runtime, journal: Journal, segment: Segment) -> None:
+def _boots(acts: Iterable[LinkedAct]) -> set[str]:
+    """Return the boots in which acts were written, as far as their unchecked headers name any."""
+    return {boot for boot in {str(act.members.get("boot")) for act in acts} if is_id(boot)}
+
+
+def _advance(
+    session: Session, rt: Runtime, journal: Journal, segment: Segment, corrected: Mapping[str, Correction]
+) -> None:
     """Move the journal's head over everything that is now there without a gap, and prove it to the log."""
     head = segment.head
     if head.first <= journal.head_seq + 1 and head.last > journal.head_seq:
@@ -154,5 +173,6 @@ def _advance(session: Session, rt: Runtime, journal: Journal, segment: Segment) 
             statement=head.statement().decode(),
             signature=head.signature,
             received_at=rt.now(),
+            clocks=clocks.to_members(corrected),
         )
     )

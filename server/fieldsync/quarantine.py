@@ -15,7 +15,7 @@ from schemas.kinds import KINDS, personal_fields
 from server.audit.service import record_event
 from server.db.engine import IN_LIST_LIMIT
 from server.devices.models import Device
-from server.devices.service import load_principal
+from server.devices.standing import load_author
 from server.errors import Problem
 from server.fieldsync.checks import CLOSED_WITH_INSPECTION, OPEN_AFTER_CLOSING, PARENTS
 from server.fieldsync.conflicts import given_reason
@@ -151,8 +151,8 @@ def _placement(session: Session, kind: str, record_id: str, fields: Mapping[str,
     if kind != "inspection":
         people = assignees_of(session, parent_kind, parent_id)
         return Placement(parent.placement.region, parent.placement.department, people, parent_id)
-    device = load_principal(session, str(act.device))
-    officers = tuple(sorted({*device.officers, *fields.get("officers", ())}))
+    device = load_author(session, str(act.device))
+    officers = tuple(sorted({act.author, *fields.get("officers", ())}))
     return Placement(parent.placement.region, device.department, officers)
 
 

@@ -27,6 +27,9 @@ ALGORITHM = "HS256"
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "iss", "aud"]
 MAX_TOKEN_CHARS = 4096
 PUBLIC = "public"
+HAND_IN = "hand-in"
+"""Role, and audience of tokens, of devices that may hand in what they have and nothing else."""
+AUDIENCES = ("account", "device", HAND_IN)
 
 View = Callable[..., Any]
 
@@ -38,7 +41,7 @@ class Principal:
     subject: str
     """Account id or device id."""
     role: str
-    """admin, operator, auditor, officer, device or central."""
+    """admin, operator, auditor, officer, device, hand-in or central."""
     region: str
     """Division-code prefix without trailing zero pairs: `42` is the province, `420106` a county."""
     department: str
@@ -46,6 +49,8 @@ class Principal:
     officers: tuple[str, ...] = ()
     """Officer ids the caller acts for."""
     device: str | None = None
+    restriction: str = ""
+    """Code of the problem that keeps the caller from what else its kind may do."""
 
 
 PrincipalLoader = Callable[[Session, str], Principal]
@@ -85,7 +90,7 @@ def require_scope(caller: Principal, region: str, department: str) -> None:
 
 
 def issue_token(rt: Runtime, audience: str, subject: str, lifetime_s: int) -> Token:
-    """Return a signed token for a subject (`audience` is `account` or `device`)."""
+    """Return a signed token for a subject (`audience` is one of :data:`AUDIENCES`)."""
     now = rt.now()
     expires = now + timedelta(seconds=lifetime_s)
     jti = rt.new_id()
@@ -108,7 +113,7 @@ def read_token(rt: Runtime, text: str) -> Mapping[str, Any]:
             _secret(rt),
             algorithms=[ALGORITHM],
             issuer=ISSUER,
-            audience=["account", "device"],
+            audience=AUDIENCES,
             # expiry is checked below, against the injected clock
             options={"require": REQUIRED_CLAIMS, "verify_exp": False, "verify_iat": False},
         )
@@ -132,6 +137,8 @@ def require(*roles: str) -> Callable[[View], View]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - any view
             caller = authenticate()
             if caller.role not in roles:
+                if caller.restriction:
+                    raise Problem(caller.restriction, detail="this device may only hand in what it has")
                 raise Problem("forbidden", detail=f"needs one of the roles {', '.join(roles)}")
             return view(*args, **kwargs)
 
@@ -183,6 +190,8 @@ def authenticate() -> Principal:
         if is_revoked(session, jti):
             raise Problem("unauthenticated", detail="signed out")
         caller = loaders[claims["aud"]](session, str(claims["sub"]))
+    if caller.device is not None:
+        rt.rates.take(caller.device, rt.now_ms(), rt.settings.device_requests_per_s)
     g.principal, g.token_id = caller, jti
     return caller
 

@@ -37,6 +37,8 @@ def problem_response(problem: Problem) -> Response:
     response = Response(body, status=problem.status, mimetype="application/problem+json")
     if problem.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if "retry_after_s" in problem.extra:
+        response.headers["Retry-After"] = str(problem.extra["retry_after_s"])
     return response
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.kinds import KINDS
 from sync.acts import ActError, check_commitments, commitment, encode_act, parse_fields, parse_header, split_line
+from sync.clocks import Basis, Reading, correct, error_ms, parse_exchange, reading_of, stamp
 from sync.digest import digest_of
 from sync.dots import Dot, parse_dot
 from sync.journal import chain_breaks, parse_segment_head
@@ -20,7 +21,14 @@ from sync.merge import merge, status_of
 from sync.policies import Policies, Policy, Rule, canonical, conflicts, is_deleted, read_record
 from sync.registers import Change, RecordState
 from sync.signing import signed_digest
-from sync.statements import enrol_statement, sign_in_statement
+from sync.statements import (
+    JournalHead,
+    enrol_statement,
+    key_statement,
+    share_statement,
+    sign_in_statement,
+    wiped_statement,
+)
 from tests.project_tree import ROOT
 
 FOLDER = ROOT / "tests" / "vectors"
@@ -38,6 +46,7 @@ CHAIN = vectors("chain.json")
 SIGNED = vectors("signatures.json")
 MERGE = vectors("merge.json")
 DIGESTS = vectors("digests.json")
+CLOCKS = vectors("clocks.json")
 
 
 def base64url(data: bytes) -> str:
@@ -52,8 +61,8 @@ def named(cases: list[dict[str, Any]]) -> list[Any]:
 
 def test_every_file_is_used() -> None:
     """No file of vectors lies there unread."""
-    used = {"acts.json", "refused.json", "chain.json", "signatures.json", "merge.json", "digests.json"}
-    assert {path.name for path in FOLDER.iterdir()} == used
+    used = {"acts", "refused", "chain", "signatures", "merge", "digests", "clocks"}
+    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.json" for name in used}
 
 
 @pytest.mark.parametrize("case", named(ACTS))
@@ -167,6 +176,42 @@ def test_sign_in_and_enrolment() -> None:
     case = SIGNED["enrolment"]
     statement = enrol_statement(case["public_key"], case["officer"])
     assert (statement.decode(), base64url(key.sign(statement))) == (case["statement"], case["signature"])
+
+
+@pytest.mark.parametrize("case", named(SIGNED["key_changes"]))
+def test_key_changes(case: dict[str, Any]) -> None:
+    """Both keys sign one statement, the heads in order of journal."""
+    old, new = (
+        Ed25519PrivateKey.from_private_bytes(bytes.fromhex(SIGNED[name])) for name in ("seed_hex", "new_seed_hex")
+    )
+    assert base64url(new.public_key().public_bytes_raw()) == SIGNED["new_public_key"]
+    heads = [JournalHead(**head) for head in case["heads"]]
+    statement = key_statement(case["device"], SIGNED["public_key"], SIGNED["new_public_key"], heads)
+    assert statement.decode() == case["statement"]
+    assert (base64url(old.sign(statement)), base64url(new.sign(statement))) == (case["signature"], case["proof"])
+
+
+def test_sharing_and_wiping() -> None:
+    """Both statements and their signatures."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(SIGNED["seed_hex"]))
+    case = SIGNED["share"]
+    statement = share_statement(case["device"], case["officer"])
+    assert (statement.decode(), base64url(key.sign(statement))) == (case["statement"], case["signature"])
+    case = SIGNED["wiped"]
+    statement = wiped_statement(case["device"], case["ordered_at_ms"], case["acts_lost"], case["files_lost"])
+    assert (statement.decode(), base64url(key.sign(statement))) == (case["statement"], case["signature"])
+
+
+@pytest.mark.parametrize("case", named(CLOCKS["cases"]))
+def test_clocks(case: dict[str, Any]) -> None:
+    """Basis, corrected time and error bound."""
+    exchange = parse_exchange(case["exchange"]) if case["exchange"] else None
+    act, now_ms = case["act"], case["now_ms"]
+    correction = correct(Reading(**case["head"]), now_ms, act["boot"], exchange)
+    at_ms = stamp(correction, act, now_ms)
+    error = error_ms(correction, act, at_ms, earliest_ms=case["enrolled_ms"], arrived_ms=now_ms)
+    basis = correction.basis if reading_of(correction, act) is not None else Basis.NONE
+    assert (str(basis), at_ms, error) == (case["basis"], case["at_ms"], case["error_ms"])
 
 
 def change_of(act: dict[str, Any]) -> Change:

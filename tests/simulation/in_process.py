@@ -99,6 +99,9 @@ class CrashingDatabase(Database):
         _OPEN["path"] = str(make_url(url).database)
         return _engine()
 
+    def _open_readers(self, url: str) -> Engine:  # noqa: ARG002 - of the real one
+        return self.engine
+
     @contextmanager
     def write(self) -> Iterator[Session]:
         """As the real one; a crash before the commit rolls back, as the dead process's journal would be."""
@@ -199,7 +202,7 @@ def _account(session: Session, rt: Runtime, role: str, officer: str | None) -> s
 
 
 @cache
-def _application() -> Flask:
+def application() -> Flask:
     """One application for the process: all that it remembers is its runtime, which every start replaces."""
     home = template().home
     return create_app(Runtime(_settings(home), Database(_settings(home).database_url), SimClock(), random.randbytes))
@@ -218,7 +221,7 @@ class Platform:
         self.crash_in: tuple[int, str] | None = None
         """After how many more commits the server dies, and on which side of that commit."""
         self.starts = 0
-        self.app = _application()
+        self.app = application()
         self.start()
 
     def start(self) -> None:

@@ -22,13 +22,16 @@ from device_sim.bench.installation import Device, Installation, new_id, running
 from device_sim.bench.light_client import LightClient, run_crew
 from device_sim.bench.measurement import PRODUCT, RAW, Measurement
 from device_sim.bench.own_process import in_own_process
-from device_sim.bench.process_figures import cpu_s, peak_rss_mb, reset_peak
+from device_sim.bench.process_figures import cpu_s, peak_rss_mb, proportional_mb, reset_peak
 from device_sim.bench.segments import JournalBuilder
 from device_sim.bench.shares import shares
 from sync.journal import MAX_SEGMENT_ACTS, SEGMENT_TYPE
 
 DEVICES = 8
 FILES = 200
+CONNECTIONS = 100
+PER_DEVICE = -(-CONNECTIONS // DEVICES)
+MAX_SERVER_MB = 400
 FILE_BYTES = 200_000
 """A photo from a handheld's camera, scaled down as handhelds do."""
 MB = 1_000_000
@@ -57,6 +60,8 @@ class EvidenceBench:
     folder: Path
     files: list[list[File]] = field(default_factory=list)
     """For each device, its files."""
+    at_once: list[list[File]] = field(default_factory=list)
+    """For each device, the files of the case with many connections."""
     uploaded: list[File] = field(default_factory=list)
 
     def prepare(self) -> None:
@@ -65,8 +70,10 @@ class EvidenceBench:
         sources.mkdir()
         for device, count in zip(self.platform.devices, shares(self.options.size(FILES), DEVICES), strict=True):
             mine = [_make_file(sources / new_id()) for _ in range(count)]
+            more = [_make_file(sources / new_id()) for _ in range(max(count, PER_DEVICE))]
             self.files.append(mine)
-            self._declare(device, mine)
+            self.at_once.append(more)
+            self._declare(device, [*mine, *more])
 
     def _declare(self, device: Device, files: list[File]) -> None:
         builder, inspection = JournalBuilder(device), new_id()
@@ -117,6 +124,31 @@ class EvidenceBench:
         client.send("POST", "/api/v1/evidence/uploads", content, headers)
         self.uploaded.append(file)
 
+    def upload_at_once(self) -> Measurement:
+        """Upload as many files at once as there are connections; the server's memory has a limit."""
+        pid = self.platform.server_pid
+        reset_peak(pid)
+        before = time.perf_counter()
+        with ExitStack() as stack:
+            work = []
+            for index in range(CONNECTIONS):
+                device, files = (
+                    self._devices[index % DEVICES],
+                    self.at_once[index % DEVICES][index // DEVICES :: PER_DEVICE],
+                )
+                client = stack.enter_context(LightClient(self.platform.url, device.headers))
+                work.append([partial(self._upload, client, file) for file in files])
+            crew = run_crew(work, self.options.seconds)
+        self._wait_verified()
+        seconds = time.perf_counter() - before
+        held_mb = proportional_mb(pid)
+        count = len(crew.latencies_s)
+        note = f"{count:,} files of {FILE_BYTES // 1000} kB over {CONNECTIONS} connections at once, all verified; "
+        note += f"the server then holds {held_mb:.0f} MB, shared pages counted once"
+        if held_mb > MAX_SERVER_MB:
+            raise BenchFailed(f"the server holds {held_mb:.0f} MB; {MAX_SERVER_MB} MB are its limit")
+        return Measurement(count * FILE_BYTES / MB, seconds, crew.latencies_s, peak_rss_mb(pid), note)
+
     def _wait_verified(self) -> None:
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
         while self._verified() < len(self.uploaded):
@@ -157,7 +189,7 @@ class EvidenceBench:
 
     def raw_upload(self) -> Measurement:
         """Copy the same files in one process."""
-        return in_own_process(raw_copy, [file.path for file in self.uploaded], self.folder / "copies")
+        return in_own_process(raw_copy, [file.path for file in self.uploaded], self.folder / new_id())
 
     def raw_verify(self) -> Measurement:
         """Hash the same files in one process."""
@@ -222,6 +254,8 @@ def _open(options: Options, folder: Path) -> Iterator[list[Case]]:
         yield [
             Case(PRODUCT, "upload", "MB", bench.upload),
             Case(RAW, "upload", "MB", bench.raw_upload),
+            Case(PRODUCT, "upload-100-parallel", "MB", bench.upload_at_once),
+            Case(RAW, "upload-100-parallel", "MB", bench.raw_upload),
             Case(PRODUCT, "verify", "MB", bench.verify),
             Case(RAW, "verify", "MB", bench.raw_verify),
         ]
@@ -232,6 +266,7 @@ EVIDENCE = Suite(
     about="8 devices upload declared files of 200 kB by tus; limit: one process, the same bytes, SHA-256 and SM3",
     cases={
         "upload": "upload until the server has verified everything; limit: copy with both hashes, synced",
+        "upload-100-parallel": f"over {CONNECTIONS} connections at once; the server stays below {MAX_SERVER_MB} MB",
         "verify": "read the originals back over HTTP, compare both hashes; limit: read and hash from disk",
     },
     open=_open,

@@ -7,7 +7,7 @@ can be done again, so a crash in between costs nothing.
 import logging
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from server.errors import Problem
@@ -18,6 +18,12 @@ from server.evidence.stores import open_store
 from server.runtime import Runtime
 
 log = logging.getLogger(__name__)
+
+
+# Statements of every upload are built once: building one costs more than SQLite takes to answer it.
+_DECLARATION = select(Evidence.device, Evidence.sha256, Evidence.sm3, Evidence.size_bytes, Evidence.status).where(
+    Evidence.id == bindparam("id")
+)
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,7 @@ def read_declaration(session: Session, evidence_id: str, device: str) -> Declare
     Raises:
         Problem: `erased`.
     """
-    columns = (Evidence.device, Evidence.sha256, Evidence.sm3, Evidence.size_bytes, Evidence.status)
-    found = session.execute(select(*columns).where(Evidence.id == evidence_id)).first()
+    found = session.execute(_DECLARATION, {"id": evidence_id}).first()
     if found is not None and found.status == ERASED:
         raise Problem("erased", detail="this evidence was lawfully erased: destroy your copy")
     if found is None or found.device != device or found.sha256 is None:

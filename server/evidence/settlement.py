@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, cast
 
-from sqlalchemy import Table, and_, exists, insert, or_, select, update
+from sqlalchemy import Table, and_, bindparam, exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from server.db.engine import insert_ignore
@@ -43,14 +43,33 @@ from server.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-REVIVED: dict[str, None] = {"doomed_at": None, "destroyed_at": None}
-"""What is evidence again is not destroyed."""
 SETTLE_BATCH = 64
 """Uploads settled by one worker step."""
 SWEEP_BATCH = 500
 """Uploads ended by one sweep."""
 LIVE = (OPEN, PART, *UNSETTLED)
 """States in which an upload owns a file."""
+
+
+# Statements of every upload are built once: building one costs more than SQLite takes to answer it.
+_CONCERNED = (
+    select(Evidence)
+    .where(
+        or_(
+            Evidence.id.in_(bindparam("ids", expanding=True)),
+            and_(
+                Evidence.sha256.in_(bindparam("contents", expanding=True)), Evidence.status.not_in((VERIFIED, ERASED))
+            ),
+        )
+    )
+    .order_by(Evidence.id)
+    .with_for_update()
+)
+_REVIVE = (  # what is evidence again is not destroyed
+    update(Blob)
+    .where(Blob.sha256.in_(bindparam("contents", expanding=True)), Blob.doomed_at.is_not(None))
+    .values(doomed_at=None, destroyed_at=None)
+)
 
 
 def settle_upload(rt: Runtime, upload_id: str) -> str:
@@ -142,12 +161,8 @@ def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]
     """Write the rows of placed uploads; returns the state of each. Their files are where they belong already."""
     uploads = _upload_rows(session, placed)
     stored = {each.digest.sha256 for each in placed if each.state == STORED and each.digest}
-    concerned = or_(
-        Evidence.id.in_(sorted({each.upload.evidence for each in placed})),
-        and_(Evidence.sha256.in_(sorted(stored)), Evidence.status.not_in((VERIFIED, ERASED))),
-    )
-    query = select(Evidence).where(concerned).order_by(Evidence.id).with_for_update()
-    records = list(session.scalars(query, execution_options={"populate_existing": True}))
+    concerned = {"ids": sorted({each.upload.evidence for each in placed}), "contents": sorted(stored)}
+    records = list(session.scalars(_CONCERNED, concerned, execution_options={"populate_existing": True}))
     by_id = {each.id: each for each in records}
     blobs: dict[str, dict[str, Any]] = {}
     entries: list[dict[str, Any]] = []
@@ -174,8 +189,7 @@ def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]
         entries += [mark_verified(session, rt, one, each.digest) for one in fitting]
     insert_ignore(session, cast(Table, Blob.__table__), list(blobs.values()))
     if blobs:
-        again = (Blob.sha256.in_(sorted(blobs)), Blob.doomed_at.is_not(None))
-        session.execute(update(Blob).where(*again).values(REVIVED))
+        session.execute(_REVIVE, {"contents": sorted(blobs)}, execution_options={"synchronize_session": False})
     ledger.append_rows(session, entries)
     _insert_fresh(session, [uploads[each.upload.id] for each in placed if each.fresh])
     return [uploads[each.upload.id].state if each.upload.id in uploads else LOST for each in placed]

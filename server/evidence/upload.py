@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import case, func, select
+from sqlalchemy import bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from schemas.kinds.field_work import MAX_EVIDENCE_BYTES
@@ -37,6 +37,17 @@ OPEN_LIFETIME = timedelta(days=14)
 """How long an upload waits for more bytes; handhelds are away for days."""
 WAITING_LIFETIME = timedelta(days=90)
 """How long finished bytes wait for a declaration."""
+
+
+_TWINS = select(Upload).where(
+    Upload.evidence == bindparam("evidence"),
+    Upload.device == bindparam("device"),
+    Upload.length_bytes == bindparam("length_bytes"),
+    Upload.concat.is_(None),
+)
+_HELD = select(func.sum(case((Upload.state.in_((OPEN, PART)), 1), else_=0)), func.sum(Upload.length_bytes)).where(
+    Upload.device == bindparam("device"), Upload.state.in_((OPEN, PART, *UNSETTLED))
+)
 
 
 class BodyCut(Exception):
@@ -277,13 +288,9 @@ def finish(upload: Upload, now: datetime) -> None:
 
 def find_twin(session: Session, device: str, length_bytes: int, metadata: Metadata) -> Upload | None:
     """Return the upload that an earlier, equal creation made, if it is untouched or finished."""
-    query = select(Upload).where(
-        Upload.evidence == metadata.evidence,
-        Upload.device == device,
-        Upload.length_bytes == length_bytes,
-        Upload.concat.is_(None),
-    )
-    for upload in session.scalars(query):
+    for upload in session.scalars(
+        _TWINS, {"evidence": metadata.evidence, "device": device, "length_bytes": length_bytes}
+    ):
         untouched = upload.state == OPEN and upload.offset_bytes == 0
         if (untouched or upload.state in FINISHED) and upload.announced_sha256 == metadata.sha256:
             return upload
@@ -298,10 +305,7 @@ def check_room(session: Session, rt: Runtime, device: str, length_bytes: int) ->
     """
     if length_bytes > MAX_UPLOAD_BYTES:
         raise Problem("too-large", detail="the file is too large", field="Upload-Length", limit=MAX_UPLOAD_BYTES)
-    unfinished = Upload.state.in_((OPEN, PART))
-    held = select(func.sum(case((unfinished, 1), else_=0)), func.sum(Upload.length_bytes))
-    mine = (Upload.device == device, Upload.state.in_((OPEN, PART, *UNSETTLED)))
-    uploads, pending_bytes = session.execute(held.where(*mine)).one()
+    uploads, pending_bytes = session.execute(_HELD, {"device": device}).one()
     if int(uploads or 0) >= MAX_OPEN_UPLOADS:
         raise Problem("limit-exceeded", detail="too many unfinished uploads", limit=MAX_OPEN_UPLOADS)
     if int(pending_bytes or 0) + length_bytes > MAX_PENDING_BYTES:

@@ -177,7 +177,7 @@ class Cursor:
         before = self._connection.total_changes()
 
         def describe(cursor: Any, _text: str, _values: Any) -> bool:  # noqa: ANN401 - apsw's callback
-            found: tuple[tuple[str, ...], ...] = cursor.get_description()
+            found = list(cursor.get_description())
             self.description = [(name, *(None,) * 6) for name, *_ in found] if found else None
             return True
 
@@ -234,6 +234,9 @@ class RecordedDatabase(Database):
         )
         event.listen(engine, "connect", self._prepare)
         return engine
+
+    def _open_readers(self, url: str) -> Engine:
+        return self.engine
 
     def _prepare(self, connection: Connection, record: object) -> None:
         _prepare_sqlite(connection, record)

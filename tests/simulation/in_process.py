@@ -99,7 +99,7 @@ class CrashingDatabase(Database):
         _OPEN["path"] = str(make_url(url).database)
         return _engine()
 
-    def _open_readers(self, url: str) -> Engine:  # noqa: ARG002 - of the real one
+    def _open_readers(self, url: str) -> Engine:
         return self.engine
 
     @contextmanager

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from device_sim.bench.evidence_suite import EVIDENCE
+from device_sim.bench.feed_suite import FEED
 from device_sim.bench.frame import DEFAULT_SECONDS, MAX_RECORDS, MAX_SECONDS, BenchFailed, Options, Suite, run_suite
 from device_sim.bench.ingest_suite import INGEST
 from device_sim.bench.measurement import Row
@@ -15,7 +16,7 @@ from device_sim.bench.prove_suite import PROVE
 from device_sim.bench.show import note_lines, result_table, suite_table, write_json
 from device_sim.bench.sync_suite import SYNC
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC, EVIDENCE, INGEST, PROVE)}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC, FEED, EVIDENCE, INGEST, PROVE)}
 ALL = "all"
 
 

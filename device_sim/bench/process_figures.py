@@ -37,6 +37,22 @@ def peak_rss_mb(*pids: int) -> float:
     return sum(_status_kib(one, "VmHWM") for pid in pids for one in family(pid)) * KIB / MB
 
 
+def proportional_mb(*pids: int) -> float:
+    """Return what these processes and their descendants hold now, in MB, pages that they share counted once.
+
+    0 where the system does not tell. A peak has passed by then, but Python gives little back: it is close to it.
+    """
+    found = 0
+    for pid in pids:
+        for one in family(pid):
+            try:
+                lines = (PROC / str(one) / "smaps_rollup").read_text().splitlines()
+            except OSError:
+                continue
+            found += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return found * KIB / MB
+
+
 def reset_peak(*pids: int) -> None:
     """Let the peaks count from now; without effect where the system does not allow it."""
     for pid in pids:

@@ -22,6 +22,9 @@ from sqlalchemy.orm import Session, sessionmaker
 SQLITE_FLOOR = (3, 51, 3)
 """Older versions (3.7.0 to 3.51.2) can corrupt a WAL database that two connections write."""
 CACHE_KIB = 65_536
+"""Page cache of a connection that writes; there is one writer at a time."""
+READER_CACHE_KIB = 8_192
+"""Page cache of a connection that only reads: many read at once, and what streams a million rows needs none again."""
 CHECKPOINT_PAGES = 8_000
 BUSY_TIMEOUT_S = 30
 IN_LIST_LIMIT = 500
@@ -76,9 +79,11 @@ class Database:
         self._lock: WriterLock | None = None
         if self.is_sqlite:
             self.engine = self._open_sqlite(url)
+            self.readers = self._open_readers(url)
         else:
-            self.engine = create_engine(url, pool_pre_ping=True)
+            self.engine = self.readers = create_engine(url, pool_pre_ping=True)
         self.sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._reading_sessions = sessionmaker(self.readers, expire_on_commit=False)
 
     def _open_sqlite(self, url: str) -> Engine:
         path = make_url(url).database
@@ -89,10 +94,16 @@ class Database:
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
 
+    def _open_readers(self, url: str) -> Engine:
+        engine = create_engine(url, module=sqlite_module(), connect_args={"timeout": BUSY_TIMEOUT_S})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _shrink_cache)
+        return engine
+
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a session over one consistent snapshot; nothing written in it is kept."""
-        with self.sessions() as session:
+        with self._reading_sessions() as session:
             if self.is_sqlite:
                 session.connection().exec_driver_sql("BEGIN")
             else:
@@ -119,6 +130,7 @@ class Database:
     def dispose(self) -> None:
         """Close all pooled connections (after a fork, or at the end)."""
         self.engine.dispose()
+        self.readers.dispose()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DBAPI connection of either driver
@@ -133,6 +145,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DB
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _shrink_cache(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DBAPI connection of either driver
+    connection.execute(f"PRAGMA cache_size=-{READER_CACHE_KIB}").close()
 
 
 def insert_ignore(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:

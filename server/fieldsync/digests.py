@@ -146,8 +146,14 @@ def _follow(session: Session, index: Any, part: Part, state: ServerState) -> Non
     columns = (SyncedRecord.kind, SyncedRecord.id, SyncedRecord.line)
     query = select(*columns).where(SyncedRecord.position > position, part.sees)
     with session.connection().execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as rows:
-        for kind, record_id, line in rows:
-            _replace(index, changes, f"{kind}/{record_id}", hashlib.sha256(line).digest())
+        for some in rows.partitions():
+            found_pairs = [(f"{kind}/{record_id}", hashlib.sha256(line).digest()) for kind, record_id, line in some]
+            if position:
+                for name, content in found_pairs:
+                    _replace(index, changes, name, content)
+            else:
+                fresh = [(name, changes.replace(name, None, content), content) for name, content in found_pairs]
+                index.executemany("INSERT INTO pairs VALUES (?, ?, ?)", fresh)
     _write_leaves(index, changes)
     index.execute("INSERT OR REPLACE INTO place VALUES (1, ?, ?)", (state.position, BOOT))
     index.execute("COMMIT")

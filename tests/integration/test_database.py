@@ -18,6 +18,7 @@ from server.db import engine
 from server.db.engine import (
     CACHE_KIB,
     CHECKPOINT_PAGES,
+    READER_CACHE_KIB,
     SQLITE_FLOOR,
     Database,
     WriterLock,
@@ -53,7 +54,7 @@ def value_of(database: Database) -> int:
         ("journal_mode", "wal"),
         ("synchronous", 2),
         ("foreign_keys", 1),
-        ("cache_size", -CACHE_KIB),
+        ("cache_size", -READER_CACHE_KIB),
         ("wal_autocheckpoint", CHECKPOINT_PAGES),
     ],
 )
@@ -62,6 +63,12 @@ def test_every_connection_has_its_pragmas(database: Database, pragma: str, value
     with database.read() as one, database.read() as two:
         for session in (one, two):
             assert session.connection().exec_driver_sql(f"PRAGMA {pragma}").scalar_one() == value
+
+
+def test_a_writer_has_the_large_cache(database: Database) -> None:
+    """There is one writer at a time; what only reads does with little memory."""
+    with database.write() as session:
+        assert session.connection().exec_driver_sql("PRAGMA cache_size").scalar_one() == -CACHE_KIB
 
 
 def test_the_version_in_use_is_new_enough(database: Database) -> None:

@@ -71,6 +71,8 @@ LIMITS: Sequence[tuple[str, str, str]] = (
     ("server.evidence.upload.MAX_PENDING_BYTES", "bytes", "of one device that are unfinished or undeclared"),
     ("server.evidence.tus.MAX_METADATA_BYTES", "bytes", "of `Upload-Metadata`"),
     ("server.fieldsync.conflicts.MAX_REASON_CHARS", "characters", "of the reason for a decision"),
+    ("server.fieldsync.erasure.MAX_RECORDS", "records", "of one erasure order, and of one answer to erase lines"),
+    ("server.fieldsync.erasure.MAX_BASIS_CHARS", "characters", "of an order's legal basis"),
     ("schemas.exchange.MAX_PAGE_LINES", "lines", "of a page of the central pull"),
     ("server.exchange.feed.DEFAULT_LINES", "lines", "of such a page, unless asked for another number"),
     ("schemas.proof_log.MAX_PATH_HASHES", "hashes", "of an inclusion proof"),

@@ -173,12 +173,11 @@ class Cursor:
         return self._run(text, many)
 
     def _run(self, text: str, many: Sequence[Any]) -> "Cursor":
-        self.description = None
+        columns: list[tuple[Any, ...]] = []
         before = self._connection.total_changes()
 
         def describe(cursor: Any, _text: str, _values: Any) -> bool:  # noqa: ANN401 - apsw's callback
-            found = list(cursor.get_description())
-            self.description = [(name, *(None,) * 6) for name, *_ in found] if found else None
+            columns[:] = [(name, *(None,) * 6) for name, *_ in cursor.get_description()]
             return True
 
         rows: list[Any] = []
@@ -191,8 +190,8 @@ class Cursor:
             raise IntegrityError(str(error)) from error
         except apsw.Error as error:
             raise OperationalError(str(error)) from error
-        self._rows = iter(rows)
-        self.rowcount = -1 if self.description else self._connection.total_changes() - before
+        self._rows, self.description = iter(rows), columns or None
+        self.rowcount = -1 if columns else self._connection.total_changes() - before
         self.lastrowid = self._connection.last_insert_rowid()
         return self
 

@@ -121,10 +121,10 @@ def faults(image: Image, folder: Path, written: dict[tuple[str, int], bytes]) ->
     connection: sqlite3.Connection = sqlite_module().connect(folder / main)
     try:
         found = [line for (line,) in connection.execute("PRAGMA quick_check(3)") if line != "ok"]
-        rows = connection.execute("SELECT journal, seq, receipt, header, body, personal FROM act")
-        stored = {
-            (journal, seq): (receipt, b"".join(part or b"" for part in parts)) for journal, seq, receipt, *parts in rows
-        }
+        rows = connection.execute("SELECT journal, seq, receipt, header, body, personal FROM act").fetchall()
+        if any(None in row for row in rows):
+            return [*found, "an act lacks what no act may lack"]
+        stored = {(journal, seq): (receipt, b"".join(parts)) for journal, seq, receipt, *parts in rows}
         gaps = [(journal, seq) for journal, seq in stored if seq > 1 and (journal, seq - 1) not in stored]
     except sqlite_module().DatabaseError as error:
         return [f"does not open: {error}"]

@@ -48,8 +48,12 @@ LIMITS: Sequence[tuple[str, str, str]] = (
     ("schemas.kinds.field_work.MAX_SIGNED_DOTS", "dots", "named by one signature"),
     ("schemas.kinds.field_work.MAX_EVIDENCE_BYTES", "bytes", "of one evidence file"),
     ("schemas.kinds.reference.MAX_SUB_ITEMS", "lines", "of a checklist"),
-    ("server.fieldsync.feed.DEFAULT_LINES", "lines", "of a page of the feed, unless asked for another number"),
-    ("server.fieldsync.feed.MAX_LINES", "lines", "of a page of the feed"),
+    ("server.fieldsync.feed.DEFAULT_LINES", "acts", "in an answer about statuses, unless asked for another number"),
+    ("server.fieldsync.feed.MAX_LINES", "lines", "of a page of the feed, and acts in an answer about statuses"),
+    ("server.fieldsync.feed.MAX_STREAM_LINES", "lines", "of a stream, about; it then ends with `more`"),
+    ("server.records.compaction.LEAVES_KEPT_DAYS", "days", "that leaves are kept for those who stay away"),
+    ("server.fieldsync.reconcile.MAX_RECORDS", "records", "asked for by id in one request"),
+    ("sync.digest.MAX_RANGE_PAIRS", "pairs", "in a range that is listed instead of being divided further"),
     ("sync.cursors.MAX_CURSOR_CHARS", "characters", "of a cursor"),
     ("server.web.body.MAX_DEPTH", "levels", "of nesting in any JSON"),
     ("server.app.MAX_BODY_BYTES", "bytes", "of a request's body, where nothing else is said"),
@@ -111,7 +115,8 @@ def type_of(field: fields.Field[Any]) -> str:
     null = " or null" if field.allow_none else ""
     match field:
         case SetChange():
-            return f"set of: {type_of(field.element)}"
+            listed = "ordered list" if field.metadata["policy"] == "list" else "set"
+            return f"{listed} of: {type_of(field.element)}"
         case Instant():
             return "instant" + null
         case DotText():

@@ -18,6 +18,8 @@ class SupervisionItem(Base):
     name: Mapped[str] = mapped_column(String(200))
     basis: Mapped[str] = mapped_column(Text)
     department: Mapped[str] = mapped_column(String(32))
+    sector: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    """Code of the table `sector`; empty: not sorted yet."""
 
 
 class Checklist(Base):

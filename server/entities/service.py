@@ -1,18 +1,43 @@
-"""Keeping regulated entities."""
+"""Keeping regulated entities: entering, changing, grading, merging, finding. Each change is published and audited."""
 
-from sqlalchemy import select
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
 
+from schemas.codes import code_table
 from schemas.identifiers import check_uscc
-from server.entities.models import Entity
+from server.audit.service import record_event
+from server.db.engine import IN_LIST_LIMIT
+from server.db.many_rows import insert_rows
+from server.entities.models import Entity, EntityGrade
+from server.entities.search import (
+    MAX_FRAGMENT_CHARS,
+    MIN_FRAGMENT_CHARS,
+    find_by_name,
+    fold,
+    index_entities,
+    unindex_entity,
+)
 from server.errors import Problem
-from server.records.lines import Placement
+from server.records.bulk import NewRecord, publish_new
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
+from server.web.auth import Principal, require_scope
+
+COLUMNS = tuple(column.name for column in Entity.__table__.columns)
+ENTITY_TABLE = cast(Table, Entity.__table__)
+GRADES = {"risk": "risk_grade", "credit": "credit_grade"}
+CHANGEABLE = ("name", "registered_address", "operating_address", "sector", "entity_type")
+MERGED = "merged"
+MAX_MERGES = 32
+"""Longest chain of merges that is followed."""
 
 
 def add_entities(session: Session, rt: Runtime, entities: list[Entity], *, author: str) -> None:
-    """Enter entities and publish them to the handhelds of their region.
+    """Enter new entities, index them, and publish them to the handhelds of their region.
 
     Raises:
         Problem: `invalid-field` for a wrong unified social credit code.
@@ -20,9 +45,12 @@ def add_entities(session: Session, rt: Runtime, entities: list[Entity], *, autho
     for entity in entities:
         if reason := check_uscc(entity.uscc):
             raise Problem("invalid-field", field="uscc", detail=reason)
-    session.add_all(entities)
-    changes = [OfficeChange("entity", e.id, _fields(e), author, Placement(e.region, "")) for e in entities]
-    office_write_many(session, rt, changes)
+        for column in ENTITY_TABLE.columns:  # a row that goes past the ORM needs its defaults said
+            if getattr(entity, column.name) is None and column.default is not None:
+                setattr(entity, column.name, column.default.arg)  # type: ignore[attr-defined]  # all are plain values
+    insert_rows(session, ENTITY_TABLE, [{name: getattr(entity, name) for name in COLUMNS} for entity in entities])
+    index_entities(session, [(entity.id, entity.name, entity.region) for entity in entities])
+    publish_new(session, rt, "entity", [NewRecord(e.id, _fields(e), e.region) for e in entities], author=author)
 
 
 def _fields(entity: Entity) -> dict[str, object]:
@@ -34,7 +62,7 @@ def _fields(entity: Entity) -> dict[str, object]:
         "operating_address": entity.operating_address,
         "region": entity.region,
         "position": {"lat": entity.lat, "lon": entity.lon, "datum": entity.datum},
-        "status": "active",
+        "status": "active" if entity.status == "active" else "closed",
     }
 
 
@@ -50,6 +78,15 @@ def get_entity(session: Session, entity_id: str) -> Entity:
     return entity
 
 
+def survivor(session: Session, entity: Entity) -> Entity:
+    """Return the entity that this one was merged into, or itself."""
+    for _ in range(MAX_MERGES):
+        if entity.merged_into is None:
+            return entity
+        entity = get_entity(session, entity.merged_into)
+    return entity
+
+
 def list_entities(session: Session, *, region: str, after: str = "", limit: int = 50) -> list[Entity]:
     """Return entities of a region prefix, in order of id."""
     query = (
@@ -58,4 +95,132 @@ def list_entities(session: Session, *, region: str, after: str = "", limit: int 
         .order_by(Entity.id)
         .limit(limit)
     )
+    return list(session.execute(query).scalars())
+
+
+def entities_by_uscc(session: Session, codes: Sequence[str]) -> dict[str, Entity]:
+    """Return the entities that have these codes, by code."""
+    found: dict[str, Entity] = {}
+    for start in range(0, len(codes), IN_LIST_LIMIT):
+        query = select(Entity).where(Entity.uscc.in_(codes[start : start + IN_LIST_LIMIT]))
+        found |= {row.uscc: row for row in session.execute(query).scalars()}
+    return found
+
+
+@dataclass(frozen=True)
+class EntityQuestion:
+    """Which entities: a fragment of the name or a whole code, a place, and exact filters. Empty members ask nothing."""
+
+    q: str = ""
+    region: str = ""
+    sector: str = ""
+    risk: str = ""
+    credit: str = ""
+    status: str = ""
+
+
+def find_entities(
+    session: Session, caller: Principal, question: EntityQuestion, *, after: str = "", limit: int = 50
+) -> tuple[list[Entity], str]:
+    """Return a page of the entities asked for in the caller's region, and where the next page begins.
+
+    Raises:
+        Problem: `invalid-field` for a fragment of one character or a wrong `after`.
+    """
+    region = question.region or caller.region
+    require_scope(caller, region, caller.department)
+    exact = [(name, value) for name in ("sector", "risk", "credit", "status") if (value := getattr(question, name))]
+    if question.q and check_uscc(question.q.upper()) is None:
+        same = entities_by_uscc(session, [question.q.upper()]).values()
+        return [one for one in same if one.region.startswith(region) and _has(one, exact)], ""
+    if question.q:
+        if not MIN_FRAGMENT_CHARS <= len(fold(question.q)) <= MAX_FRAGMENT_CHARS:
+            raise Problem("invalid-field", field="q", detail="two characters or more", limit=MAX_FRAGMENT_CHARS)
+        if not (after or "0").isascii() or not (after or "0").isdigit():
+            raise Problem("invalid-field", field="after", detail="not a place that a page has given")
+        hits = find_by_name(session, question.q, region=region, after=int(after or 0), limit=limit)
+        rest = str(hits[-1][0]) if len(hits) == limit else ""
+        return [one for _, one in hits if _has(one, exact)], rest
+    query = select(Entity).where(Entity.region.startswith(region, autoescape=True), Entity.id > after)
+    for name, value in exact:
+        query = query.where(getattr(Entity, name) == value)
+    found = list(session.execute(query.order_by(Entity.id).limit(limit)).scalars())
+    return found, found[-1].id if len(found) == limit else ""
+
+
+def _has(entity: Entity, exact: Sequence[tuple[str, str]]) -> bool:
+    return all(getattr(entity, name) == value for name, value in exact)
+
+
+def change_entity(
+    session: Session, rt: Runtime, entity: Entity, changes: Mapping[str, Any], *, author: str, reason: str
+) -> bool:
+    """Change names, addresses, type or sector; each field's old and new value is kept. Returns whether any changed.
+
+    Raises:
+        Problem: `conflict` for an entity that was merged away.
+    """
+    if entity.status == MERGED:
+        raise Problem("conflict", detail="this entity was merged into another", merged_into=entity.merged_into)
+    differing = {
+        name: changes[name] for name in CHANGEABLE if name in changes and changes[name] != getattr(entity, name)
+    }
+    if not differing:
+        return False
+    before = {name: getattr(entity, name) for name in differing}
+    if "name" in differing:
+        unindex_entity(session, entity.id, entity.name, entity.region)
+        index_entities(session, [(entity.id, differing["name"], entity.region)])
+    for name, value in differing.items():
+        setattr(entity, name, value)
+    published = {name: value for name, value in differing.items() if name in _fields(entity)}
+    if published:
+        office_write_many(session, rt, [OfficeChange("entity", entity.id, published, author)])
+    detail = {"reason": reason, "fields": {name: [before[name], value] for name, value in differing.items()}}
+    record_event(session, rt, author, "entity.change", "entity", entity.id, detail)
+    return True
+
+
+def grade_entity(
+    session: Session, rt: Runtime, entity: Entity, kind: str, grade: str, *, author: str, reason: str
+) -> None:
+    """Give an entity a risk or credit grade; the history keeps every grade with its reason.
+
+    Raises:
+        Problem: `invalid-field` for a grade outside its table.
+    """
+    if kind not in GRADES or code_table(GRADES[kind]).find(grade) is None:
+        raise Problem("invalid-field", field="grade", detail=f"not in the code table {GRADES.get(kind, kind)}")
+    before = getattr(entity, kind)
+    session.add(
+        EntityGrade(
+            id=rt.new_id(), entity=entity.id, kind=kind, before=before, grade=grade, reason=reason, author=author,
+            at=rt.now(),
+        )
+    )  # fmt: skip
+    setattr(entity, kind, grade)
+    detail = {"reason": reason, "fields": {kind: [before, grade]}}
+    record_event(session, rt, author, "entity.grade", "entity", entity.id, detail)
+
+
+def merge_entity(session: Session, rt: Runtime, loser: Entity, keeper: Entity, *, author: str, reason: str) -> None:
+    """Merge a duplicate into the entity that stays. The duplicate keeps its row, code and history, and leads on.
+
+    Raises:
+        Problem: `conflict` if either was merged away, or both are one.
+    """
+    if loser.id == keeper.id or MERGED in (loser.status, keeper.status):
+        raise Problem("conflict", detail="both must be different entities that were not merged away")
+    loser.status, loser.merged_into = MERGED, keeper.id
+    session.execute(update(Entity).where(Entity.merged_into == loser.id).values(merged_into=keeper.id))
+    unindex_entity(session, loser.id, loser.name, loser.region)
+    office_write_many(session, rt, [OfficeChange("entity", loser.id, {"status": "closed"}, author)])
+    detail = {"into": keeper.id, "reason": reason}
+    record_event(session, rt, author, "entity.merge", "entity", loser.id, detail)
+
+
+def grades_of(session: Session, entity: Entity) -> list[EntityGrade]:
+    """Return the history of an entity's grades, those of its merged duplicates included, oldest first."""
+    ids = [entity.id, *session.execute(select(Entity.id).where(Entity.merged_into == entity.id)).scalars()]
+    query = select(EntityGrade).where(EntityGrade.entity.in_(ids)).order_by(EntityGrade.at, EntityGrade.id)
     return list(session.execute(query).scalars())

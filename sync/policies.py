@@ -25,10 +25,16 @@ class Rule(StrEnum):
     """The furthest along a declared total order; concurrent steps never conflict."""
     SET = "set"
     """Add-wins set: the union of all live additions."""
+    LIST = "list"
+    """Ordered list: the union of all live additions, in order of rank, then dot."""
     APPEND = "append"
     """A list in order of corrected time, then dot."""
     MANUAL = "manual"
     """Legal content: differing live values are a conflict until a person decides."""
+
+
+NAMED_REMOVAL = frozenset({Rule.SET, Rule.LIST})
+"""Rules whose changes are `{"add": [...], "remove": [dots]}` and replace only what they name."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,9 @@ DEFAULT = Policy(Rule.LATEST)
 def state_of(change: Change, policies: Policies) -> RecordState:
     """Return the state that one act alone amounts to.
 
-    In each field it sets, the act supersedes exactly what it had seen there; in a set field only those of them that its
-    value names in `remove`; in an append field nothing. Edits and deletions alike supersede the deletions they had
-    seen; what a deletion had seen beyond those it covers (:data:`sync.registers.DELETED`).
+    In each field it sets, the act supersedes exactly what it had seen there; in a set or list field only those of them
+    that its value names in `remove`; in an append field nothing. Edits and deletions alike supersede the deletions they
+    had seen; what a deletion had seen beyond those it covers (:data:`sync.registers.DELETED`).
 
     Raises:
         ValueError: the value of a set field is not a set change; schemas refuse such acts.
@@ -69,7 +75,7 @@ def state_of(change: Change, policies: Policies) -> RecordState:
     entries: dict[str, dict[Dot, Live]] = {}
     for name, value in change.fields.items():
         rule = policies.get(name, DEFAULT).rule
-        if rule is Rule.SET:
+        if rule in NAMED_REMOVAL:
             added, removed = set_change(value)
             entries[name] = {change.dot: Live(change.dot, added, change.at_ms)}
             superseded[name] = frozenset(removed) & change.seen
@@ -99,6 +105,8 @@ def read(policy: Policy, values: Sequence[Live]) -> Reading:
     match policy.rule:
         case Rule.SET:
             return Reading(_union(values))
+        case Rule.LIST:
+            return Reading(_in_order(values))
         case Rule.APPEND:
             return Reading([entry.value for entry in sorted(values, key=_by_time)])
     if not values:
@@ -176,6 +184,16 @@ def _union(values: Sequence[Live]) -> list[Any]:
     ordered = sorted(values, key=_by_time)
     elements = {canonical(element): element for entry in ordered for element in _added(entry.value)}
     return [elements[key] for key in sorted(elements)]
+
+
+def _in_order(values: Sequence[Live]) -> list[Any]:
+    """The elements by rank, then dot, then their place in the act; what has no rank stands before all."""
+    found = []
+    for entry in sorted(values, key=lambda entry: entry.dot):
+        for element in _added(entry.value):
+            ranked = isinstance(element, dict) and element.keys() == {"rank", "value"}
+            found.append((str(element["rank"]), element["value"]) if ranked else ("", element))
+    return [value for _, value in sorted(found, key=lambda item: item[0])]
 
 
 def _added(value: Json) -> list[Any]:

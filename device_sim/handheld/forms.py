@@ -18,7 +18,7 @@ from sync.dots import Dot, parse_dot
 from sync.policies import Policies, Policy, Reading, Rule, canonical, is_deleted, read_record, state_of
 from sync.registers import Change, Live, RecordState, from_live, join
 
-_ADDING = (Rule.SET, Rule.APPEND)
+_ADDING = (Rule.SET, Rule.LIST, Rule.APPEND)
 
 
 @dataclass(frozen=True)

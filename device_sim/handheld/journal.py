@@ -19,7 +19,7 @@ from schemas.kinds.field_work import UNSIGNED_FIELDS
 from sync.acts import PUT, ActError, Header, encode_act, encode_fields, parse_header, split_line
 from sync.dots import Dot, parse_dot
 from sync.journal import Break, Fork, chain_breaks
-from sync.policies import Rule
+from sync.policies import NAMED_REMOVAL
 from sync.signing import covered, signed_digest
 
 SALT_BYTES = 16
@@ -167,7 +167,7 @@ class _Rename:
         members = json.loads(body)
         policies = policies_of(header.kind)
         for name, value in members["fields"].items():
-            if name in policies and policies[name].rule is Rule.SET:
+            if name in policies and policies[name].rule in NAMED_REMOVAL:
                 value["remove"] = [str(self.dot(parse_dot(dot), header.record)) for dot in value.get("remove", [])]
                 if name == "signatures":
                     value["add"] = [self._signature(header.record, one) for one in value.get("add", [])]

@@ -29,6 +29,7 @@ UNSIGNED_FIELDS = ("signatures", "status", "notes")
 MAX_EVIDENCE_BYTES = 200 * 1024 * 1024
 MAX_SIGNED_DOTS = 512
 
+RANK = validate.Regexp(r"\A[0-9A-Za-z]{0,63}[1-9A-Za-z]\Z", error="not a rank")
 LABEL = validate.Length(max=MAX_LABEL_CHARS)
 TEXT = validate.Length(max=MAX_TEXT_CHARS)
 
@@ -49,6 +50,13 @@ class SignatureSchema(Schema):
     role = Text(required=True, validate=validate.OneOf(("lead", "second", "party")))
     dots = fields.List(DOT, required=True, validate=validate.Length(1, MAX_SIGNED_DOTS))
     digest = Text(required=True, validate=HASH)
+
+
+class StepSchema(Schema):
+    """One step of the visit (执法过程), and where it stands among the others (sync/ranks.py)."""
+
+    rank = Text(required=True, validate=RANK)
+    value = Text(required=True, validate=validate.Length(1, MAX_LABEL_CHARS))
 
 
 def _id(policy: str) -> fields.String:
@@ -107,6 +115,7 @@ class InspectionSchema(KindSchema):
     conclusion = Text(validate=TEXT, metadata=merged("manual"))
     signatures = SetChange(Whole(SignatureSchema), metadata=merged("set"))
     notes = Text(validate=TEXT, metadata=merged("append"))
+    steps = SetChange(Whole(StepSchema), metadata=merged("list"))
     status = Text(validate=validate.OneOf(INSPECTION_STATES), metadata=merged("monotone", order=INSPECTION_STATES))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import msgspec
 
 from sync.dots import Dot, parse_dot
-from sync.policies import DEFAULT, Policies, Rule, set_change
+from sync.policies import DEFAULT, NAMED_REMOVAL, Policies, Rule, set_change
 from sync.registers import DELETED, Change, Live, RecordState, from_live
 
 
@@ -97,7 +97,7 @@ class Served:
         gone: dict[str, frozenset[Dot]] = {}
         for name in sorted(change.fields):
             mine[name], rule = change.fields[name], policies.get(name, DEFAULT).rule
-            if rule is Rule.SET:
+            if rule in NAMED_REMOVAL:
                 mine[name], removed = set_change(mine[name])
                 gone[name] = frozenset(removed)
             elif rule is not Rule.APPEND:

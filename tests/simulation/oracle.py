@@ -15,6 +15,8 @@ from schemas.kinds.field_work import UNSIGNED_FIELDS
 
 Key = tuple[str, str]
 SETTLED = ("applied", "merged", "conflict")
+RULED = ("mended", "dismissed")
+"""An act that a person has ruled on is in no record, and nothing waits for it any more."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class PlainRecord:
 def _replaces(rule: str, later: PlainAct, earlier: PlainAct, name: str) -> bool:
     if rule == "append":
         return False
-    return rule != "set" or earlier.dot in later.fields[name].get("remove", [])
+    return rule not in ("set", "list") or earlier.dot in later.fields[name].get("remove", [])
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -16,7 +16,7 @@ from schemas.kinds.field_work import INSPECTION_STATES, RECTIFICATION_STATES, TA
 from sync.dots import MAX_SEQUENCE as SYNC_MAX_SEQUENCE
 from sync.dots import parse_dot
 from sync.ids import is_id, uuid7
-from sync.policies import Rule
+from sync.policies import NAMED_REMOVAL, Rule
 
 J = "018f22e2-79b0-7cc3-98c4-dc0c0c07398f"
 K = "018f22e2-79b0-7cc3-98c4-dc0c0c073990"
@@ -38,7 +38,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "ended_at": "2024-02-29T23:59:59.999999-03:30", "inspected_at": "2026-03-02T08:00:00.5+08:00",
         "position": POSITION | {"accuracy_m": 4}, "scene": "多行\n文字\t😀", "statement": "", "party_opinion": "无异议",
         "contact": "张样例", "result": "06", "conclusion": "责令改正", "signatures": {"add": [SIGNATURE]},
-        "notes": "后门锁着", "status": "closed",
+        "notes": "后门锁着", "steps": {"add": [{"rank": "V", "value": "到达现场"}]}, "status": "closed",
     },
     "answer": {
         "inspection": J, "number": "3.1", "outcome": "fail", "severity": None, "finding": "未戴手套",
@@ -102,7 +102,7 @@ def test_every_field_declares_a_known_policy(kind: str, name: str) -> None:
     assert field.metadata.keys() == {"policy", "personal", "order"}
     rule = Rule(field.metadata["policy"])
     assert bool(field.metadata["order"]) == (rule is Rule.MONOTONE)
-    assert isinstance(field, SetChange) == (rule is Rule.SET)
+    assert isinstance(field, SetChange) == (rule in NAMED_REMOVAL)
     assert isinstance(field.metadata["personal"], bool)
     assert not field.required
 

@@ -25,6 +25,7 @@ POLICIES: Mapping[str, Policy] = {
     "origin": Policy(Rule.FIRST),
     "status": Policy(Rule.MONOTONE, STATES),
     "photos": Policy(Rule.SET),
+    "steps": Policy(Rule.LIST),
     "notes": Policy(Rule.APPEND),
     "result": Policy(Rule.MANUAL),
 }
@@ -88,6 +89,10 @@ def fields_of(draw: st.DrawFn, seen: Sequence[Dot]) -> dict[str, Any]:
         "status": st.sampled_from(STATES),
         "photos": st.fixed_dictionaries(
             {"add": st.lists(st.sampled_from(["p", "q", "r"]), max_size=2)},
+            optional={"remove": st.lists(st.sampled_from(seen).map(str), max_size=2)} if seen else {},
+        ),
+        "steps": st.fixed_dictionaries(
+            {"add": st.lists(st.sampled_from([{"rank": "a", "value": 1}, {"rank": "b", "value": 2}]), max_size=2)},
             optional={"remove": st.lists(st.sampled_from(seen).map(str), max_size=2)} if seen else {},
         ),
         "notes": st.sampled_from(["seen", "heard"]),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.dots import Dot
-from sync.policies import Rule, conflicts, is_deleted, state_of
+from sync.policies import NAMED_REMOVAL, Rule, conflicts, is_deleted, state_of
 from sync.registers import DELETED, Change, Live, RecordState, from_live, join
 from tests.unit.sync.histories import POLICIES, causal_order, dot, histories, joined, merged
 
@@ -103,7 +103,7 @@ def replaces(later: Change, name: str, value: Dot) -> bool:
     if name not in later.fields or value not in later.seen:
         return False
     rule = POLICIES[name].rule if name in POLICIES else Rule.LATEST
-    if rule is Rule.SET:
+    if rule in NAMED_REMOVAL:
         return str(value) in later.fields[name].get("remove", [])
     return rule is not Rule.APPEND
 

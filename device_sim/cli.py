@@ -14,6 +14,7 @@ from device_sim.fleet import PHASES, Fleet, PlanFault, read_plan
 from device_sim.proxy import FaultProxy, Planner, run_proxy
 from device_sim.sample.sources import DataFolderMissing
 from device_sim.sensors.cli import sensors
+from device_sim.soak.cli import soak_command
 
 
 @click.group()
@@ -95,3 +96,4 @@ def _print_line(members: dict[str, Any]) -> None:
 
 
 device.add_command(sensors)
+device.add_command(soak_command)

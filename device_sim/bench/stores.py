@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -32,6 +35,12 @@ class Store(Protocol):
     def run(self, statement: str) -> None:
         """Run a statement of the set-up."""
 
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds."""
+
+    def kill(self) -> None:
+        """Kill the server and start it again; without effect where there is none."""
+
 
 class SqliteStore:
     """A SQLite file; it need not be there yet."""
@@ -53,6 +62,15 @@ class SqliteStore:
             return 0  # the tables are not there yet
         return int(row[0]) if row else 0
 
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask on the reading connection."""
+        self.stored()
+        found: list[tuple[Any, ...]] = self._reader.execute(query).fetchall()
+        return found
+
+    def kill(self) -> None:
+        """Do nothing: SQLite lives in its programs."""
+
     def run(self, statement: str) -> None:
         """Run it on a connection of its own."""
         connection = connect(self.path)
@@ -70,10 +88,21 @@ class PostgresStore:
 
     durability = "PostgreSQL, synchronous commit"
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, restart: Callable[[], None]) -> None:
         """Connect."""
         self.url = address.replace("postgresql://", "postgresql+psycopg://", 1)
+        self._address, self._restart = address, restart
         self._connection = psycopg.connect(address, autocommit=True)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask."""
+        return self._connection.execute(query.encode()).fetchall()
+
+    def kill(self) -> None:
+        """Kill the server as a crash would, start it again, and connect anew."""
+        self._connection.close()
+        self._restart()
+        self._connection = psycopg.connect(self._address, autocommit=True)
 
     def stored(self) -> int:
         """Count by the running total."""
@@ -115,7 +144,7 @@ def postgresql(_folder: Path) -> Iterator[PostgresStore]:
     folder = Path(tempfile.mkdtemp(prefix="fieldproof-pg-"))
     server = module.PostgresServer(folder, cleanup_mode="stop")
     try:
-        store = PostgresStore(server.get_uri("postgres"))
+        store = PostgresStore(server.get_uri("postgres"), lambda: _crash(server))
         try:
             yield store
         finally:
@@ -123,6 +152,15 @@ def postgresql(_folder: Path) -> Iterator[PostgresStore]:
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _crash(server: Any) -> None:  # noqa: ANN401 - the wheel's own class, which is not typed
+    """Kill all processes of a server at once and start it again over what is on disk."""
+    pid = server.get_pid()
+    os.kill(pid, signal.SIGQUIT)  # immediate shutdown: no checkpoint, recovery at the next start
+    while (Path("/proc") / str(pid)).exists():
+        time.sleep(0.01)
+    server.ensure_postgres_running()
 
 
 STORES: dict[str, Callable[[Path], AbstractContextManager[Store]]] = {"sqlite": sqlite, "postgresql": postgresql}

@@ -1,15 +1,18 @@
-"""A fleet of sensors over MQTT QoS 1: each with its own connection, keeping every message until its PUBACK."""
+"""A fleet of sensors over MQTT QoS 1: each with its own connection, keeping every message until PUBACK or receipt."""
 
 from __future__ import annotations
 
+import json
 import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
+from typing import Any
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -17,8 +20,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from device_sim.sample.reading import SkipReport
 from device_sim.sample.sources import SAMPLE_DIR
 from device_sim.sample.telemetry import FILE_PREFIX, FILE_SUFFIX, read_station_hours, station_of
+from device_sim.sensors.faults import Faults, mismeasured, on_the_way
+from device_sim.sensors.outbox import KEPT_LIMIT, Outbox
 from device_sim.sensors.record import PublishedRecord
 from device_sim.sensors.replay import Outgoing, ReplayPlan, outgoing
+from schemas.telemetry import receipt_topic
 
 WINDOW = 50
 """Most messages of one sensor on their way at once."""
@@ -27,6 +33,9 @@ SENSORS_LIMIT = 1_000
 STALL_S = 30.0
 """Without any PUBACK for this long the fleet gives up; the broker may be restarted in between."""
 PROGRESS_S = 2.0
+RESEND_S = 5.0
+"""After so long without progress in its receipts a sensor sends the oldest of what it keeps again."""
+NO_FAULTS = Faults()
 
 
 class Stalled(Exception):
@@ -58,12 +67,26 @@ class FleetResult:
 class SensorLink:
     """One sensor's connection. All methods run on the caller's thread; paho's thread only reports PUBACKs."""
 
-    def __init__(self, spec: SensorSpec, messages: Iterator[Outgoing], address: tuple[str, int]) -> None:
-        """Connect in the background; messages wait until the connection is there."""
-        self._messages = messages
+    def __init__(
+        self,
+        spec: SensorSpec,
+        messages: Iterator[tuple[Outgoing, bool]],
+        address: tuple[str, int],
+        outbox: Outbox | None = None,
+    ) -> None:
+        """Connect in the background; messages wait until the connection is there.
+
+        Each message comes with whether it leaves at all. With an outbox it is kept until a receipt says that it is
+        stored, and sent again when none comes; without, until the broker's PUBACK.
+        """
+        self._again: deque[Outgoing] = deque()
+        self._spec, self._messages, self._outbox = spec, messages, outbox
+        self._receipts: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._heard_at = time.monotonic()
+        if outbox is not None:  # what an earlier life has left
+            self._again_from(outbox.oldest(KEPT_LIMIT))
         self._acknowledged: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._in_flight: dict[int, Outgoing] = {}
-        self._again: deque[Outgoing] = deque()
         self.done = False
         self.sent = self.repeats = 0
         self.fault = ""
@@ -80,14 +103,21 @@ class SensorLink:
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
+        self._address = address
         self._client.connect_async(*address)
         self._client.loop_start()
 
     def _on_connect(
-        self, _client: Client, _data: object, _flags: object, reason: ReasonCode, _properties: Properties | None
+        self, client: Client, _data: object, _flags: object, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         self.fault = f"the broker refuses the connection: {reason}" if reason.is_failure else ""
         self._connected = not reason.is_failure
+        if self._outbox is not None and self._connected:
+            client.subscribe(receipt_topic(self._spec.sensor))
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        self._receipts.put(json.loads(message.payload))
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, _reason: ReasonCode, _properties: Properties | None
@@ -99,33 +129,83 @@ class SensorLink:
         """Publish as far as the window allows."""
         # a PUBLISH ahead of the CONNACK may go unanswered
         while self._connected and len(self._in_flight) < WINDOW:
-            message = self._again.popleft() if self._again else next(self._messages, None)
+            message, leaves = self._next()
             if message is None:
-                self.done = not self._in_flight
+                self.done = not self._in_flight and not self._outbox
                 return
+            if not leaves:
+                continue
             info = self._client.publish(message.topic, message.payload, qos=1)
             if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
                 raise Stalled(f"cannot publish: {info.rc.name}")
             self._in_flight[info.mid] = message
 
-    def collect(self, record: PublishedRecord) -> int:
-        """Take in the PUBACKs that came; return how many."""
+    def _next(self) -> tuple[Outgoing | None, bool]:
+        if self._again:
+            return self._again.popleft(), True
+        if self._outbox is not None and self._outbox.full:
+            return None, False
+        message, leaves = next(self._messages, (None, False))
+        if self._outbox is not None and message is not None and message.seq:
+            self._outbox.add(message)
+        return message, leaves
+
+    def _again_from(self, messages: Sequence[Outgoing]) -> None:
+        self._again.extend(Outgoing(item.topic, item.payload, item.said, -1, item.seq) for item in messages)
+
+    def _settle(self, record: PublishedRecord) -> int:
+        """Take in the receipts that came, and send again what none has come for; return how many were settled."""
+        if self._outbox is None:
+            return 0
         count = 0
+        missing: list[Outgoing] = []
+        while not self._receipts.empty():
+            stored, missing = self._outbox.settle(self._receipts.get())
+            for message in stored:
+                record.add(message.said)
+            count += len(stored)
+        now = time.monotonic()
+        if count or not len(self._outbox):
+            self._heard_at = now
+        if not self._again:
+            if now - self._heard_at > RESEND_S:
+                missing, self._heard_at = self._outbox.oldest(WINDOW), now
+            self._again_from(missing[:WINDOW])
+        return count
+
+    def collect(self, record: PublishedRecord) -> int:
+        """Take in the PUBACKs and receipts that came; return how many."""
+        count = self._settle(record)
         while not self._acknowledged.empty():
             message = self._in_flight.pop(self._acknowledged.get())
             count += 1
             if message.repeats < 0:
                 self.repeats += 1
                 continue
-            record.add(message.said)
+            if self._outbox is None or not message.seq:
+                record.add(message.said)
             self.sent += 1
-            self._again.extend([Outgoing(message.topic, message.payload, message.said, -1)] * message.repeats)
+            self._again_from([message] * message.repeats)
         return count
+
+    def after_power_cut(self) -> SensorLink:
+        """Return the sensor as it starts again: with what is on its disk, and without what it had in flight."""
+        self._client.disconnect()
+        self._client.loop_stop()
+        again = SensorLink(self._spec, self._messages, self._address, self._outbox)
+        again.sent, again.repeats = self.sent, self.repeats
+        if self._outbox is None:  # without a disk, what was in flight is sent again
+            again._again_from(list(self._in_flight.values()))
+        else:
+            again._again.extend(message for message in self._in_flight.values() if not message.seq)
+        return again
 
     def close(self) -> None:
         """Disconnect and end the thread."""
         self._client.disconnect()
         self._client.loop_stop()
+        if self._outbox is not None:
+            self._outbox.close()
 
 
 def station_files(folder: Path | None) -> list[Path]:
@@ -149,6 +229,9 @@ def run_fleet(
     *,
     readings_per_s: float = 0,
     say: Callable[[str], None] = print,
+    faults: Faults = NO_FAULTS,
+    outboxes: Path | None = None,
+    disturb: Callable[[int], None] = lambda _count: None,
 ) -> FleetResult:
     """Publish the stations' hours through a broker and return when everything is acknowledged.
 
@@ -160,6 +243,9 @@ def run_fleet(
         record: takes note of what was acknowledged.
         readings_per_s: how fast at most; 0: as fast as the broker takes them.
         say: prints a line of progress.
+        faults: what goes wrong.
+        outboxes: folder in which sensors that ask for receipts keep their messages; None: in memory.
+        disturb: called with how much is settled, again and again; whatever it does goes on beside the fleet.
 
     Raises:
         Stalled: the broker refuses a sensor, or acknowledges nothing for :data:`STALL_S`.
@@ -173,8 +259,10 @@ def run_fleet(
     try:
         for spec in specs:
             hours = read_station_hours(spec.path, report)
-            links.append(SensorLink(spec, outgoing(hours, spec.sensor, plan, share), address))
-        _drive(links, record, readings_per_s, say)
+            messages = on_the_way(outgoing(mismeasured(hours, faults), spec.sensor, plan, share), faults)
+            outbox = Outbox(outboxes / f"{spec.sensor}.db" if outboxes else None) if plan.receipts else None
+            links.append(SensorLink(spec, messages, address, outbox))
+        _drive(links, record, readings_per_s, say, faults, disturb)
     finally:
         for link in links:
             link.close()
@@ -189,24 +277,33 @@ def run_fleet(
 
 
 def _drive(
-    links: Sequence[SensorLink], record: PublishedRecord, readings_per_s: float, say: Callable[[str], None]
+    links: list[SensorLink],
+    record: PublishedRecord,
+    readings_per_s: float,
+    say: Callable[[str], None],
+    faults: Faults,
+    disturb: Callable[[int], None],
 ) -> None:
     started = heard_at = said_at = time.monotonic()
+    random = Random(f"{faults.seed}-power")
     while not all(link.done for link in links):
         now = time.monotonic()
         ahead = readings_per_s > 0 and len(record) > readings_per_s * (now - started)
         count = 0
-        for link in links:
+        for place, link in enumerate(links):
             count += link.collect(record)
             if not ahead:
                 link.push()
+            if faults.power_cut and not link.done and random.random() < faults.power_cut:
+                links[place] = link.after_power_cut()
         if count:
             heard_at = now
+            disturb(len(record))
         else:
             time.sleep(0.002)
         if now - said_at >= PROGRESS_S:
             say(f"sensors: {len(record)} readings published")
             said_at = now
         if now - heard_at > STALL_S:
-            faults = {link.fault for link in links if link.fault}
-            raise Stalled("; ".join(sorted(faults)) or f"no acknowledgement for {STALL_S:.0f} s")
+            reasons = {link.fault for link in links if link.fault}
+            raise Stalled("; ".join(sorted(reasons)) or f"no acknowledgement for {STALL_S:.0f} s")

@@ -35,6 +35,8 @@ class ReplayPlan:
     """Every so many messages, something nonsensical is added."""
     seed: int = 7
     """Chooses which messages are affected."""
+    receipts: bool = False
+    """Whether each message asks for a receipt."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Outgoing:
     payload: bytes
     said: tuple[Published, ...]
     repeats: int = 0
+    seq: int = 0
+    """Its number; 0 where nobody can read one."""
 
 
 def as_reading(hour: StationHour, factor: str) -> Reading:
@@ -98,7 +102,7 @@ def outgoing(hours: Iterable[StationHour], sensor: str, plan: ReplayPlan, readin
         turn = _turn(plan.nonsense_every, plan.seed, seq)
         extra = nonsense(readings[0], turn) if turn is not None else []
         repeats = 1 if _turn(plan.repeat_every, plan.seed, seq) is not None else 0
-        yield _message(topic, sensor, seq, [*readings, *extra], repeats)
+        yield _message(topic, sensor, seq, [*readings, *extra], repeats, receipt=plan.receipts)
         if turn is not None and turn % 3 == 0:
             yield _unreadable(topic, sensor, seq)
         if turn is not None and turn % 3 == 1:
@@ -127,10 +131,11 @@ def _turn(every: int, seed: int, seq: int) -> int | None:
     return (seq + seed) // every if every and (seq + seed) % every == 0 else None
 
 
-def _message(topic: str, sensor: str, seq: int, readings: list[Reading], repeats: int) -> Outgoing:
-    payload = json.dumps({"seq": seq, "readings": readings}, ensure_ascii=False, separators=(",", ":")).encode()
+def _message(topic: str, sensor: str, seq: int, readings: list[Reading], repeats: int, *, receipt: bool) -> Outgoing:
+    body = {"seq": seq, "readings": readings} | ({"receipt": True} if receipt else {})
+    payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     said = {item.identity: item for item in (_said(sensor, reading) for reading in readings)}
-    return Outgoing(topic, payload, tuple(said.values()), repeats)
+    return Outgoing(topic, payload, tuple(said.values()), repeats, seq)
 
 
 def _said(sensor: str, reading: Reading) -> Published:
@@ -147,4 +152,4 @@ def _forged(topic: str, sensor: str, seq: int, real: Reading) -> Outgoing:
     """A message that names another sensor than its topic."""
     body = {"seq": seq, "sensor": "somebody-else", "readings": [real]}
     payload = json.dumps(body, separators=(",", ":")).encode()
-    return Outgoing(topic, payload, (Published(payload_identity(topic, payload), sensor, "", "", whole=True),))
+    return Outgoing(topic, payload, (Published(payload_identity(topic, payload), sensor, "", "", whole=True),), seq=seq)

@@ -1,5 +1,6 @@
 """Evidence records: declaring them, the manifest of an inspection, and access with its custody entries."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from server.evidence.placing import declared_of
 from server.evidence.receipts import finished_upload
 from server.evidence.settlement import mark_verified
 from server.evidence.stores import open_store
+from server.prooflog.models import Leaf
 from server.runtime import Runtime
 
 MAX_LISTED = 1_000
@@ -220,8 +222,24 @@ def found_media_type(session: Session, evidence: Evidence) -> str:
 
 
 def custody(session: Session, evidence: Evidence) -> tuple[list[Entry], list[Fault]]:
-    """Return a record's chain of custody and its faults."""
-    return ledger.entries_of(session, evidence.id), ledger.check(session, evidence)
+    """Return a record's chain of custody and its faults.
+
+    The chain is also held against the proof log, which names its head at each verification and at sealing: a chain that
+    was rewritten together with its recorded head still lacks the entry that the log has.
+    """
+    entries, faults = ledger.entries_of(session, evidence.id), ledger.check(session, evidence)
+    hashes = {entry.hash for entry in entries}
+    for head in anchored_heads(session, evidence.id):
+        if head not in hashes:
+            faults.append(Fault(len(entries), f"the proof log names entry {head[:16]}…, which is not in the chain"))
+    return entries, faults
+
+
+def anchored_heads(session: Session, evidence_id: str) -> list[str]:
+    """Return the hashes of custody entries that leaves of the proof log name for a record."""
+    refs = (evidence_id, f"{evidence_id}:seal")
+    leaves = select(Leaf.data).where(Leaf.kind == "evidence", Leaf.ref.in_(refs)).order_by(Leaf.index)
+    return [str(json.loads(data)["custody"]) for data in session.scalars(leaves)]
 
 
 def _recheck(session: Session, rt: Runtime, evidence: Evidence) -> None:

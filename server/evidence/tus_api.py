@@ -35,7 +35,7 @@ from server.evidence.upload import (
     terminate,
 )
 from server.evidence.whole import MAX_WHOLE_BYTES, receive_whole
-from server.web.auth import principal, require
+from server.web.auth import HAND_IN, principal, require
 from server.web.blueprint import Blueprint
 from server.web.transaction import runtime
 
@@ -61,7 +61,7 @@ def _tus_headers(response: Response) -> Response:
 
 
 @blp.route("", methods=["OPTIONS"])
-@require("device")
+@require("device", HAND_IN)
 @blp.response(204)
 def options() -> Response:
     """Tell the protocol version, extensions and the largest upload."""
@@ -76,7 +76,7 @@ def options() -> Response:
 
 
 @blp.route("", methods=["POST"])
-@require("device")
+@require("device", HAND_IN)
 @blp.response(201)
 def create() -> Response:
     """Create an upload for an evidence record, optionally with its first bytes."""
@@ -113,7 +113,7 @@ def _created(upload: Upload) -> Response:
 
 
 @blp.route("/<upload_id>", methods=["HEAD"])
-@require("device")
+@require("device", HAND_IN)
 @blp.response(200)
 def head(upload_id: str) -> Response:
     """Tell how many bytes count."""
@@ -125,7 +125,7 @@ def head(upload_id: str) -> Response:
 
 
 @blp.route("/<upload_id>", methods=["PATCH"])
-@require("device")
+@require("device", HAND_IN)
 @blp.response(204)
 def patch(upload_id: str) -> Response:
     """Take bytes in at the given offset."""
@@ -140,7 +140,7 @@ def patch(upload_id: str) -> Response:
 
 
 @blp.route("/<upload_id>", methods=["DELETE"])
-@require("device")
+@require("device", HAND_IN)
 @blp.response(204)
 def delete(upload_id: str) -> Response:
     """End an unfinished upload and free its space."""
@@ -150,7 +150,7 @@ def delete(upload_id: str) -> Response:
 
 
 @blp.route("/<upload_id>", methods=["POST"])
-@require("device")
+@require("device", HAND_IN)
 @blp.response(204)
 def override(upload_id: str) -> Response:
     """Do what `X-HTTP-Method-Override` says, for clients behind proxies that know no PATCH or DELETE."""

@@ -119,3 +119,30 @@ def test_facts_survive_their_json_form() -> None:
     """Facts are stored as JSON and come back equal."""
     facts = picture(taken_at="2026-03-01T10:05:00", lat=1.5, lon=2.5, orientation=6)
     assert from_json(facts.as_json()) == facts
+
+
+def test_far_from_the_entity() -> None:
+    """Both what the picture and what the record says are held against the register, each with its metres."""
+    claims = Claims(place=Place(30.6, 114.3, "CGCS2000"), entity_place=Place(30.5928, 114.3, "WGS-84"))
+    flags = [flag.as_json() for flag in compare(picture(lat=30.5, lon=114.3), claims)]
+    assert [(flag["source"], flag["metres"]) for flag in flags if flag["code"] == "far-from-entity"] == [
+        ("picture", 10_319),
+        ("record", 801),
+    ]
+    near = Claims(place=Place(30.5928, 114.3, "GCJ-02"), entity_place=Place(30.5928, 114.3, "WGS-84"))
+    assert compare(picture(), near) == []
+
+
+@pytest.mark.parametrize(
+    ("exif", "edited"),
+    [
+        ({"software": "Adobe Photoshop 27.0"}, True),
+        ({"software": "美图秀秀"}, True),
+        ({"software": "HDR+ 1.0.5"}, False),
+        ({"taken_at": "2026-03-01T10:00:00", "modified_at": "2026-03-01T11:00:00"}, True),
+        ({"taken_at": "2026-03-01T10:00:00", "modified_at": "2026-03-01T09:00:00"}, False),
+    ],
+)
+def test_hints_of_editing(exif: dict[str, str], edited: bool) -> None:
+    """An editor's name, or a change after capture."""
+    assert ["edited" in flag.code for flag in compare(picture(**exif), Claims())] == [True] * edited

@@ -116,6 +116,11 @@ def destroy_step(rt: Runtime) -> int:
     return destroyed
 
 
+def destroy_again(session: Session) -> None:
+    """After a restore: destroy once more what was erased, for the evidence may have come back from a backup too."""
+    session.execute(update(Blob).where(Blob.doomed_at.is_not(None)).values(destroyed_at=None))
+
+
 def place_hold(session: Session, rt: Runtime, inspection_id: str, *, reason: str, actor: str) -> LegalHold:
     """Order that nothing of a case's evidence may be destroyed.
 

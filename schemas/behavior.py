@@ -22,6 +22,10 @@ RESIDENT_CARD = "111"
 """Certificate type of the resident identity card."""
 YES_NO = ("0", "1")
 
+CITIZEN = "1"
+"""Nature of a counterpart that is a natural person; what identifies one is personal data."""
+PERSONAL_OF_CITIZENS = ("object", "counterpart_name", "certificate_number", "registered_address", "operating_address")
+
 _CERTIFICATE_CHECKS = {UNIFIED_CODE: check_uscc, RESIDENT_CARD: check_resident_number}
 
 
@@ -183,6 +187,13 @@ SCHEMAS: dict[str, type[InspectionBehaviorSchema]] = {
     "coercion": CoercionBehaviorSchema,
     "other": OtherBehaviorSchema,
 }
+
+
+def personal_content(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a behavior's content that are personal data: none where the counterpart is a firm."""
+    if content.get("counterpart_nature") != CITIZEN:
+        return {}
+    return {name: content[name] for name in PERSONAL_OF_CITIZENS if name in content}
 
 
 def behavior_schema(kind: str) -> InspectionBehaviorSchema:

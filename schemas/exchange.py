@@ -25,7 +25,8 @@ class PageHeadSchema(Schema):
 class FeedLineSchema(Schema):
     """One version of a behavior.
 
-    `leaf` and `content` are strings whose UTF-8 bytes are what was hashed: the leaf names the SHA-256 of the content.
+    `leaf`, `content` and `personal` are strings whose UTF-8 bytes are what was hashed: the leaf names the SHA-256 of
+    the content, and of the personal part if the version has one; `personal` is missing once it was erased.
     """
 
     position = place_field()
@@ -39,6 +40,7 @@ class FeedLineSchema(Schema):
     department = fields.String(required=True)
     leaf = fields.String(required=True)
     content = fields.String(required=True)
+    personal = fields.String(load_default=None, allow_none=True)
     proof = fields.List(hash_field(), validate=validate.Length(max=MAX_PATH_HASHES))
 
 

@@ -19,7 +19,7 @@ from server.audit.service import SYSTEM, record_event
 from server.db.engine import Database, sqlite_module
 from server.db.shredding import shred
 from server.errors import Problem
-from server.fieldsync.erasure import replay_ledger
+from server.fieldsync.erasure import SHREDDED, replay_ledger
 from server.prooflog.service import log_size
 from server.prooflog.succession import finish, kept_head, succeed
 from server.records.service import new_epoch, server_state
@@ -126,7 +126,7 @@ def begin_new_life(rt: Runtime, last_head: str = "") -> NewLife:
     with rt.db.read() as session:
         finish(session, rt)
     if replayed:
-        shred(rt.db, "act", "synced_record")
+        shred(rt.db, *SHREDDED)
     for name in CACHES:
         shutil.rmtree(rt.settings.home / name, ignore_errors=True)
     return NewLife(epoch, replayed, closed)

@@ -65,6 +65,9 @@ def faults_of(line: Mapping[str, Any], head: Mapping[str, Any]) -> list[str]:
         faults.append("its leaf is of another behavior or version")
     if commitment.get("content") != hashlib.sha256(line["content"].encode()).hexdigest():
         faults.append("its content is not what its leaf commits to")
+    personal = line.get("personal")
+    if personal is not None and commitment.get("personal") != hashlib.sha256(personal.encode()).hexdigest():
+        faults.append("its personal part is not what its leaf commits to")
     return faults
 
 

@@ -219,4 +219,6 @@ class Puller:
         self.store.keep(fresh)
 
 
-_KEPT = ("id", "version", "position", "operation", "batch", "at_ms", "region", "department", "leaf", "content")
+_KEPT = (
+    "id", "version", "position", "operation", "batch", "at_ms", "region", "department", "leaf", "content", "personal",
+)  # fmt: skip

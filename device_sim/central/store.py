@@ -24,7 +24,8 @@ _TABLES: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
     "behaviors": (
         {
             "id": str, "version": int, "generation": int, "position": int, "operation": str, "batch": str, "at_ms": int,
-            "region": str, "department": str, "leaf_hash": bytes, "leaf": str, "content": str, "proved": int,
+            "region": str, "department": str, "leaf_hash": bytes, "leaf": str, "content": str, "personal": str,
+            "proved": int,
         },
         ("id", "version"),
     ),
@@ -49,6 +50,7 @@ class StoredBehavior:
     leaf_hash: bytes
     leaf: str
     content: str
+    personal: str | None
     proved: bool
 
     @property

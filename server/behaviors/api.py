@@ -1,6 +1,5 @@
 """Supervision behaviors for operators and auditors."""
 
-import json
 from typing import Any
 
 from marshmallow import Schema, fields, validate
@@ -43,7 +42,7 @@ class BehaviorSchema(Schema):
     result = fields.String()
     inspected_at = fields.AwareDateTime()
     created_at = fields.AwareDateTime()
-    content = fields.Function(lambda row: json.loads(row.line), metadata={"type": "object"})
+    content = fields.Function(service.content_of, metadata={"type": "object"})
 
 
 class CorrectionSchema(Schema):

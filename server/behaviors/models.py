@@ -28,6 +28,10 @@ class Behavior(Base):
     inspected_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     line: Mapped[bytes] = mapped_column(LargeBinary)
-    """The content as it is served and hashed: compact JSON with a salt and the national fields."""
+    """The content as it is served and hashed: compact JSON with a salt and the national fields but personal ones."""
+    personal: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The personal fields, with a salt of their own; none for firms, and none once they were erased."""
+    erased_by: Mapped[str | None] = mapped_column(String(36))
+    """The order by which they were erased."""
     leaf: Mapped[bytes] = mapped_column(LargeBinary)
     """What the proof log holds of this version."""

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from marshmallow import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schemas.behavior import SCHEMAS, behavior_schema
+from schemas.behavior import SCHEMAS, behavior_schema, personal_content
 from server.audit.service import SYSTEM, record_event
 from server.behaviors.models import Behavior
 from server.errors import Problem
@@ -107,17 +108,10 @@ def _write(
         raise Problem("invalid-field", field=str(field), detail=str(reason)) from error
     if draft.kind != "inspection":
         _require_inspection(session, str(content["inspection_number"]))
-    # The salt keeps the leaf's commitment from being guessed once these bytes are destroyed.
-    salt = base64.urlsafe_b64encode(rt.random_bytes(SALT_BYTES)).decode().rstrip("=")
-    line = encode({"salt": salt, **content})
-    leaf = encode(
-        {
-            "behavior": behavior_id,
-            "version": version,
-            "content": hashlib.sha256(line).hexdigest(),
-            "previous": previous,
-        }
-    )
+    private = personal_content(content)
+    line = _salted(rt, {name: value for name, value in content.items() if name not in private})
+    personal = _salted(rt, private) if private else None
+    leaf = encode(leaf_members(behavior_id, version, line, personal, previous))
     session.add(
         Behavior(
             id=behavior_id,
@@ -133,12 +127,47 @@ def _write(
             inspected_at=datetime.fromisoformat(content["inspected_at"]).astimezone(UTC),
             created_at=rt.now(),
             line=line,
+            personal=personal,
             leaf=leaf,
         )
     )
     session.flush()
     enqueue(session, rt, "behavior", f"{behavior_id}:{version}", leaf)
     return behavior_id
+
+
+def _salted(rt: Runtime, fields: Mapping[str, Any]) -> bytes:
+    """Encode fields; the salt keeps their commitment from being guessed once these bytes are destroyed."""
+    salt = base64.urlsafe_b64encode(rt.random_bytes(SALT_BYTES)).decode().rstrip("=")
+    return encode({"salt": salt, **fields})
+
+
+def leaf_members(
+    behavior_id: str, version: int, line: bytes, personal: bytes | None, previous: str | None
+) -> dict[str, Any]:
+    """Return what the proof log holds of a version: commitments to its two parts, and the hash of the leaf before."""
+    members: dict[str, Any] = {"behavior": behavior_id, "version": version, "content": hashlib.sha256(line).hexdigest()}
+    if personal is not None:
+        members["personal"] = hashlib.sha256(personal).hexdigest()
+    return members | {"previous": previous}
+
+
+def content_of(row: Behavior) -> dict[str, Any]:
+    """Return all national fields of a version, its personal ones as far as they were not erased."""
+    content: dict[str, Any] = json.loads(row.line)
+    if row.personal is not None:
+        content |= {name: value for name, value in json.loads(row.personal).items() if name != "salt"}
+    return content
+
+
+def erase_personal(session: Session, behavior_id: str, order: str) -> int:
+    """Destroy the personal fields of all versions of a behavior, with their salts; returns how many had some."""
+    query = select(Behavior).where(Behavior.id == behavior_id, Behavior.personal.is_not(None)).with_for_update()
+    rows = list(session.execute(query).scalars())
+    for row in rows:
+        row.personal, row.erased_by = None, order
+    session.flush()
+    return len(rows)
 
 
 def _require_inspection(session: Session, number: str) -> None:

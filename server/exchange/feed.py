@@ -161,6 +161,8 @@ def _line(leaf: Leaf, row: Behavior, batches: BatchNumbers, paths: Mapping[int, 
         "leaf": leaf.data.decode(),
         "content": row.line.decode(),
     }
+    if row.personal is not None:
+        members["personal"] = row.personal.decode()
     if paths:
         members["proof"] = paths[leaf.index]
     return encode(members)

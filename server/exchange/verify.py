@@ -8,6 +8,7 @@ from sqlalchemy import String, cast, select, tuple_
 from sqlalchemy.orm import Session
 
 from server.behaviors.models import Behavior
+from server.behaviors.service import leaf_members
 from server.exchange.feed import KIND
 from server.prooflog.models import Leaf, PendingLeaf
 
@@ -42,15 +43,13 @@ def verify_behaviors(session: Session) -> tuple[int, list[str]]:
 
 def _fault(row: Behavior, logged: Sequence[bytes], before: str | None) -> str | None:
     """What is wrong with one version: `before` is the leaf hash of the version it continues."""
-    expected = {
-        "behavior": row.id,
-        "version": row.version,
-        "content": hashlib.sha256(row.line).hexdigest(),
-        "previous": before,
-    }
+    expected = leaf_members(row.id, row.version, row.line, row.personal, before)
     if logged != [row.leaf]:
         return "the log does not hold its leaf" if row.leaf not in logged else "the log holds more than one leaf of it"
-    if json.loads(row.leaf) != expected:
+    committed = json.loads(row.leaf)
+    if row.erased_by is not None and row.personal is None:
+        committed.pop("personal", None)
+    if committed != expected:
         return "its leaf does not commit to its content and the version before it"
     return None
 

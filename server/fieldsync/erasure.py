@@ -15,10 +15,12 @@ from sqlalchemy.orm import Session
 
 from schemas.kinds import KINDS, personal_fields
 from server.audit.service import SYSTEM, record_event
+from server.behaviors.models import Behavior
+from server.behaviors.service import erase_personal
 from server.clock import from_ms, to_ms
 from server.db.shredding import overwrite_what_is_deleted, shred
 from server.errors import Problem
-from server.evidence.retention import erase_evidence
+from server.evidence.retention import destroy_again, erase_evidence
 from server.fieldsync import erasure_ledger
 from server.fieldsync.conflicts import given_reason
 from server.fieldsync.erased import field_names, notify
@@ -38,6 +40,10 @@ from sync.registers import Live, RecordState, from_live
 MAX_RECORDS = 200
 """Records of one order."""
 MAX_BASIS_CHARS = 200
+SHREDDED = ("act", "synced_record", "behavior")
+"""Tables that personal data is erased from."""
+BEHAVIOR = "behavior"
+"""Behaviors of citizens are erased by the same orders as records; they are no kind that handhelds know."""
 PROBLEM_MEMBERS = ("type", "title", "status", "code", "field")
 """What stays of a quarantined act's problem: its detail may quote what was wrong."""
 
@@ -57,21 +63,31 @@ def order_erasure(
         raise Problem("limit-exceeded", field="records", detail="too many records", limit=MAX_RECORDS)
     if not records:
         raise Problem("invalid-field", field="records", detail="at least one record is needed")
-    rows = [session.get(SyncedRecord, key) for key in sorted(set(records))]
-    for row in rows:
-        if row is None:
-            raise Problem("not-found", field="records", detail="no record with this kind and id")
-        require_scope(caller, row.region, row.department)
-    found = [row for row in rows if row is not None]
+    keys = sorted(set(records))
+    places = [_place_of(session, key) for key in keys]
+    for region, department in places:
+        require_scope(caller, region, department)
     order = ErasureOrder(
-        id=rt.new_id(), region=found[0].region, department=found[0].department, basis=basis.strip(),
-        reason=given_reason(reason), records=[[row.kind, row.id] for row in found], status="requested",
+        id=rt.new_id(), region=places[0][0], department=places[0][1], basis=basis.strip(),
+        reason=given_reason(reason), records=[list(key) for key in keys], status="requested",
         requested_by=caller.subject, requested_at=rt.now(), acts=0,
     )  # fmt: skip
     session.add(order)
     session.flush()
     record_event(session, rt, caller.subject, "erasure.request", "erasure", order.id, {"basis": order.basis})
     return order
+
+
+def _place_of(session: Session, key: Key) -> tuple[str, str]:
+    """Return region and department of a record or a behavior."""
+    table = Behavior if key[0] == BEHAVIOR else SyncedRecord
+    wanted = (
+        (Behavior.id == key[1],) if key[0] == BEHAVIOR else (SyncedRecord.kind == key[0], SyncedRecord.id == key[1])
+    )
+    place = session.execute(select(table.region, table.department).where(*wanted).limit(1)).first()
+    if place is None:
+        raise Problem("not-found", field="records", detail="no record with this kind and id")
+    return place[0], place[1]
 
 
 def decide_order(session: Session, rt: Runtime, caller: Principal, order_id: str, *, approve: bool) -> ErasureOrder:
@@ -150,7 +166,7 @@ def erase(rt: Runtime) -> int:
         unfinished = _unshredded(session)
     if not unfinished:
         return executed
-    shred(rt.db, "act", "synced_record")
+    shred(rt.db, *SHREDDED)
     for path in (rt.settings.home / "snapshots").glob("*.gz"):
         path.unlink(missing_ok=True)
     with rt.db.write() as session:
@@ -181,6 +197,7 @@ def replay_ledger(session: Session, rt: Runtime) -> int:
         ValueError: the ledger was changed.
     """
     replayed = 0
+    destroy_again(session)
     for entry in erasure_ledger.read(rt.settings.erasure_ledger):
         order = session.get(ErasureOrder, entry["order"])
         if order is not None and order.status == "executed":
@@ -204,6 +221,7 @@ def _execute(session: Session, rt: Runtime, order: ErasureOrder, at: datetime, k
     batch = RecordBatch(session, rt)
     batch.load(keys)
     erased: dict[Dot, list[str]] = {parse_dot(dot): names for dot, names in known.items()}
+    versions = sum(erase_personal(session, key[1], order.id) for key in keys if key[0] == BEHAVIOR)
     for key in keys:
         erased |= _erase_acts(session, key, order.id)
         session.merge(ErasedRecord(kind=key[0], record=key[1], order=order.id))
@@ -213,7 +231,7 @@ def _execute(session: Session, rt: Runtime, order: ErasureOrder, at: datetime, k
             batch.rewrite(key, _without_personal(key[0], batch.records[key].state))
     for dot, names in erased.items():
         session.merge(ErasedAct(journal=dot.journal, seq=dot.seq, order=order.id, fields=names))
-    order.status, order.executed_at, order.acts = "executed", at, len(erased)
+    order.status, order.executed_at, order.acts = "executed", at, len(erased) + versions
     session.flush()
     server_state(session).erasures += len(keys)
     batch.take_positions()

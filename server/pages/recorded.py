@@ -1,6 +1,5 @@
 """What is recorded for good: the latest supervision behaviors and the newest signed head of the proof log."""
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +7,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from server.behaviors.models import Behavior
+from server.behaviors.service import content_of
 from server.clock import from_ms
 from server.pages.overview_values import BehaviorRow, Count, Part, TreeHead
 from server.pages.scope import in_scope
@@ -46,14 +46,14 @@ def behavior_rows(session: Session, caller: Principal) -> tuple[BehaviorRow, ...
     refs = {f"{row.id}:{row.version}": row for row in rows}
     placed = select(Leaf.ref, Leaf.index).where(Leaf.kind == "behavior", Leaf.ref.in_(refs))
     leaves = dict(session.execute(placed).all())
-    return tuple(_row(row, json.loads(row.line), leaves.get(ref)) for ref, row in refs.items())
+    return tuple(_row(row, content_of(row), leaves.get(ref)) for ref, row in refs.items())
 
 
 def _row(row: Behavior, content: dict[str, Any], leaf: int | None) -> BehaviorRow:
     return BehaviorRow(
         id=row.id,
         number=row.number,
-        entity=content["counterpart_name"],
+        entity=content.get("counterpart_name", ""),
         region=row.region,
         result=row.result,
         category=row.kind,

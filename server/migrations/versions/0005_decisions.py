@@ -26,6 +26,9 @@ def upgrade() -> None:
     with op.batch_alter_table("conflict") as batch:
         for name, kind in CONFLICT_COLUMNS:
             batch.add_column(sa.Column(name, kind, nullable=True))
+    with op.batch_alter_table("behavior") as batch:
+        batch.add_column(sa.Column("personal", sa.LargeBinary(), nullable=True))
+        batch.add_column(sa.Column("erased_by", sa.String(36), nullable=True))
     with op.batch_alter_table("server_state") as batch:
         batch.add_column(sa.Column("erasures", sa.BigInteger(), server_default="0", nullable=False))
     op.create_table(
@@ -102,6 +105,9 @@ def downgrade() -> None:
     """Take the revision back."""
     for table in TABLES:
         op.drop_table(table)
+    with op.batch_alter_table("behavior") as batch:
+        batch.drop_column("erased_by")
+        batch.drop_column("personal")
     with op.batch_alter_table("server_state") as batch:
         batch.drop_column("erasures")
     with op.batch_alter_table("conflict") as batch:

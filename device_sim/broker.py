@@ -28,6 +28,7 @@ from schemas.telemetry import (
     COMMAND,
     FORMATS,
     MESSAGE_LIMIT_BYTES,
+    PARTITIONED,
     PRESENCE,
     RECEIPT,
     SENSOR_ID,
@@ -50,6 +51,7 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 PORT_ATTEMPTS = 5
 INGEST_USER = "ingest"
+INGEST_SUBSCRIBES = (*SUBSCRIPTIONS, f"{PARTITIONED}/#")
 INGEST_PUBLISHES = (f"{TOPIC_PREFIX}/+/{RECEIPT}", f"{TOPIC_PREFIX}/+/{COMMAND}")
 
 
@@ -73,14 +75,14 @@ class BrokerUser:
 
 def sensor_user(sensor: str, password: str = "") -> BrokerUser:
     """Return the user of a sensor: it may publish its own readings, hear its receipts, and nothing else."""
-    publish = tuple(readings_topic(sensor, form) for form in (*FORMATS, PRESENCE, ANSWER))
+    publish = tuple(topic for form in (*FORMATS, PRESENCE, ANSWER) for topic in publish_topics(sensor, form))
     subscribe = (receipt_topic(sensor), readings_topic(sensor, COMMAND))
     return BrokerUser(sensor, password or new_password(), publish=publish, subscribe=subscribe)
 
 
 def ingest_user(password: str = "") -> BrokerUser:
     """Return the ingester's user: it may receive all readings, and publish receipts and commands."""
-    return BrokerUser(INGEST_USER, password or new_password(), publish=INGEST_PUBLISHES, subscribe=SUBSCRIPTIONS)
+    return BrokerUser(INGEST_USER, password or new_password(), publish=INGEST_PUBLISHES, subscribe=INGEST_SUBSCRIBES)
 
 
 def new_password() -> str:
@@ -88,8 +90,13 @@ def new_password() -> str:
     return secrets.token_urlsafe(24)
 
 
-def configuration(folder: Path, port: int, users: Sequence[BrokerUser], ack_wait_s: int = ACK_WAIT_S) -> str:
+def configuration(
+    folder: Path, port: int, users: Sequence[BrokerUser], ack_wait_s: int = ACK_WAIT_S, partitions: int = 0
+) -> str:
     """Return the text of the configuration file.
+
+    With `partitions` the broker divides what sensors publish among so many prefixes, by the sensor's id, for as many
+    ingesters (`fieldproof ingest --partition N`).
 
     Raises:
         ValueError: a user's name is no plain word, or occurs twice.
@@ -97,6 +104,9 @@ def configuration(folder: Path, port: int, users: Sequence[BrokerUser], ack_wait
     names = [user.name for user in users]
     if len(set(names)) != len(names) or not all(SENSOR_ID.fullmatch(name) for name in names):
         raise ValueError("users need distinct plain names")
+    divided = (
+        "".join(f"  {_mapping(form, partitions)}\n" for form in (*FORMATS, PRESENCE, ANSWER)) if partitions else ""
+    )
     people = "\n".join(f"    {_user(user)}" for user in users)
     return f"""# Written by fieldproof; changes are lost at the next start.
 server_name: fieldproof
@@ -120,7 +130,25 @@ authorization {{
 {people}
   ]
 }}
+mappings: {{
+{divided}}}
 """
+
+
+def _mapping(form: str, partitions: int) -> str:
+    """Return the rule that moves a format's topics below their partition; the sensor's id is the first wildcard."""
+    source, target = _subject(readings_topic_of_all(form)), _subject(PARTITIONED)
+    return f"{_quote(source)}: {_quote(f'{target}.{{{{partition({partitions},1)}}}}.{{{{wildcard(1)}}}}.{form}')}"
+
+
+def readings_topic_of_all(form: str) -> str:
+    """Return the topics of all sensors in one format."""
+    return f"{TOPIC_PREFIX}/+/{form}"
+
+
+def publish_topics(sensor: str, form: str) -> tuple[str, str]:
+    """Return the topics a sensor needs the right to publish on: its own, and the same below whatever partition."""
+    return readings_topic(sensor, form), f"{PARTITIONED}/+/{sensor}/{form}"
 
 
 def _user(user: BrokerUser) -> str:
@@ -136,8 +164,11 @@ def _permission(topics: Sequence[str]) -> str:
     """Return a permission over topics as the broker names them: `/` is `.`, `+` is `*`; no topics: nothing at all."""
     if not topics:
         return '{deny: ">"}'
-    subjects = ", ".join(_quote(topic.replace("/", ".").replace("+", "*")) for topic in topics)
-    return f"{{allow: [{subjects}]}}"
+    return f"{{allow: [{', '.join(_quote(_subject(topic)) for topic in topics)}]}}"
+
+
+def _subject(topic: str) -> str:
+    return topic.replace("/", ".").replace("+", "*").replace("#", ">")
 
 
 def _quote(text: str) -> str:
@@ -160,12 +191,19 @@ def find_program() -> str:
 class Broker:
     """One broker process below a folder; its port stays the same over restarts."""
 
-    def __init__(self, folder: Path, users: Sequence[BrokerUser], port: int = 0, ack_wait_s: int = ACK_WAIT_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        users: Sequence[BrokerUser],
+        port: int = 0,
+        ack_wait_s: int = ACK_WAIT_S,
+        partitions: int = 0,
+    ) -> None:
         """Prepare a broker; port 0 takes a free one at the first start, and there must be at least one user."""
         self.folder = folder
         self.users = {user.name: user for user in users}
         self.port = port
-        self.ack_wait_s = ack_wait_s
+        self.ack_wait_s, self.partitions = ack_wait_s, partitions
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -192,7 +230,7 @@ class Broker:
 
     def _start_at(self, program: str, port: int) -> bool:
         path = self.folder / "nats-server.conf"
-        text = configuration(self.folder, port, list(self.users.values()), self.ack_wait_s)
+        text = configuration(self.folder, port, list(self.users.values()), self.ack_wait_s, self.partitions)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as out:
             out.write(text)

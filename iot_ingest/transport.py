@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.exception import MalformedPacket
 
 BLOCK_BYTES = 256 * 1024
 """Most bytes read at once."""
@@ -74,7 +75,7 @@ class BlockClient(Client):
             self._last_bytes_received = time.monotonic()
         try:
             return self._take_apart(self._tail + data if self._tail else data)
-        except (MalformedStream, struct.error, IndexError):
+        except (MalformedStream, MalformedPacket, struct.error, ValueError, LookupError):
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
 
     def _take_apart(self, buffer: bytes) -> MQTTErrorCode:

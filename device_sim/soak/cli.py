@@ -19,13 +19,16 @@ from device_sim.soak.run import SENSORS_LIMIT, SoakFailed, SoakPlan, soak
 )
 @click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", show_default=True)
 @click.option("--hours-per-message", type=click.IntRange(1, 80), default=2, show_default=True)
+@click.option("--data", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Folder with telemetry/.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Everything follows from it.")
-def soak_command(*, readings: int, sensors: int, kills: int, database: str, hours_per_message: int, seed: int) -> None:
+def soak_command(
+    *, readings: int, sensors: int, kills: int, database: str, hours_per_message: int, data: Path | None, seed: int
+) -> None:
     """持续压测：进程反复被杀，数据恰好一次。Kill ingester, broker and database while sensors publish.
 
     The same readings run twice, calmly and under kills; everything must be stored exactly once, and the leads be equal.
     """
-    plan = SoakPlan(readings, sensors, kills, database, seed, hours_per_message)
+    plan = SoakPlan(readings, sensors, kills, database, seed, hours_per_message, data)
     try:
         with tempfile.TemporaryDirectory(prefix="fieldproof-soak-") as folder:
             calm, rough = soak(plan, Path(folder), lambda line: click.echo(f"  {line}", err=True))

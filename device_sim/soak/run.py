@@ -51,6 +51,8 @@ class SoakPlan:
     database: str = "sqlite"
     seed: int = 7
     hours_per_message: int = 2
+    data: Path | None = None
+    """Folder with telemetry/; None: the sample, which has some 14,000 readings."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _run(plan: SoakPlan, home: Path, kills: int, say: Callable[[str], None]) -> 
         broker = stack.enter_context(Broker(home / "broker", [ingest_user(), *map(sensor_user, names)], ack_wait_s=1))
         world = World(stack.enter_context(_installation(home, names, store, broker)), broker, store, plan, kills)
         world.start_ingester()
-        paths = station_files(None)
+        paths = station_files(plan.data)
         specs = [
             SensorSpec(name, name, broker.users[name].password, paths[number % len(paths)])
             for number, name in enumerate(names)

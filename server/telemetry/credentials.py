@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schemas.telemetry import ANSWER, COMMAND, FORMATS, PRESENCE, RECEIPT, readings_topic
+from schemas.telemetry import ANSWER, COMMAND, FORMATS, PARTITIONED, PRESENCE, RECEIPT, TOPIC_PREFIX, readings_topic
 from server.errors import Problem
 from server.runtime import Runtime
 from server.telemetry.models import Sensor, SensorCredential
@@ -188,7 +188,12 @@ def nats_users(clients: Iterable[BrokerClient]) -> str:
     """Return the `users` list of a NATS `authorization` block; `/` is `.` in its subjects."""
     entries: list[str] = []
     for client in clients:
-        allowed = f"publish: {{allow: {_subjects(client.publishes)}}}, subscribe: {{allow: {_subjects(client.hears)}}}"
+        # a broker that divides topics checks the right to publish behind the division
+        publishes = (
+            *client.publishes,
+            *(topic.replace(TOPIC_PREFIX, f"{PARTITIONED}/*", 1) for topic in client.publishes),
+        )
+        allowed = f"publish: {{allow: {_subjects(publishes)}}}, subscribe: {{allow: {_subjects(client.hears)}}}"
         rights = f'allowed_connection_types: ["MQTT"], permissions: {{{allowed}}}'
         secret = f"password: {json.dumps(client.nats_digests[-1])}, " if client.nats_digests else ""
         entries.append(f"  {{user: {json.dumps(client.user)}, {secret}{rights}}}")

@@ -13,7 +13,7 @@ def test_users_get_their_topics_only() -> None:
     text = configuration(Path("/x"), 1883, [ingest_user("a"), sensor_user("s1", "b"), BrokerUser("idle", "c")])
     sensor = next(line for line in text.splitlines() if '"s1"' in line)
     ingest = next(line for line in text.splitlines() if '"ingest"' in line)
-    assert 'publish: {allow: ["fieldproof.v1.s1.readings", "fieldproof.v1.s1.senml"' in sensor
+    assert 'publish: {allow: ["fieldproof.v1.s1.readings", "fieldproof.part.*.s1.readings"' in sensor
     assert 'subscribe: {allow: ["fieldproof.v1.s1.receipt"' in sensor
     assert 'publish: {allow: ["fieldproof.v1.*.receipt"' in ingest
     assert 'subscribe: {allow: ["fieldproof.v1.*.readings", "fieldproof.v1.*.senml"' in ingest

@@ -17,9 +17,11 @@ from server.accounts.service import ROLES, NewAccount, account_by_login, add_acc
 from server.app import create_app
 from server.casefile.cli import export
 from server.casefile.cli import verify as verify_bundle
-from server.config import load_settings
+from server.config import load_settings, rotate_secret
 from server.errors import Problem
 from server.migrating import migrate_database
+from server.province.generate import MAX_ENTITIES
+from server.province.seeding import seed_province
 from server.restoring import NewLife, back_up, begin_new_life, put_back
 from server.runtime import Runtime, build_runtime
 from server.seed import seed as seed_platform
@@ -83,6 +85,15 @@ def migrate() -> None:
     click.echo(f"数据库已就绪 Database ready: {revision}")
 
 
+@main.command("rotate-secret")
+@click.argument("name", type=click.Choice(("jwt", "cursor")))
+@click.option("--at-once", is_flag=True, help="旧密钥立即失效 What the present secret has signed ends now (a leak).")
+def rotate(name: str, at_once: bool) -> None:
+    """更换令牌或游标的密钥。Replace the secret of tokens or cursors; running servers take it up by themselves."""
+    rotate_secret(load_settings(), name, keep_previous=not at_once)
+    click.echo(f"已更换 Replaced: {name}")
+
+
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="监听地址 Address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="端口 Port.")
@@ -105,10 +116,24 @@ def worker(once: bool) -> None:
 
 
 @main.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def seed(file: Path) -> None:
-    """从 JSON 文件导入基础数据。Enter directory, officers, entities, sensors and accounts from a JSON file."""
-    counts = seed_platform(_runtime(), file, lambda name, rows: click.echo(f"  {name}: +{rows}", err=True))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--entities", type=click.IntRange(1, MAX_ENTITIES), help="样例省的监管对象数 Make a sample province.")
+@click.option("--seed", "number", default=1, show_default=True, type=click.IntRange(0), help="样例省的种子 Its seed.")
+def seed(file: Path | None, entities: int | None, number: int) -> None:
+    """从 JSON 文件导入基础数据，或生成样例省。Enter base data from a JSON FILE, or a sample province (--entities)."""
+    if (file is None) == (entities is None):
+        raise click.UsageError("给出文件或 --entities，二者取一。Give either a FILE or --entities.")
+    rt = _runtime()
+
+    def progress(name: str, rows: int) -> None:
+        click.echo(f"  {name}: +{rows}", err=True)
+
+    if entities is not None:
+        migrate_database(rt)
+        counts = seed_province(rt, entities, number, progress)
+    else:
+        assert file is not None  # noqa: S101 - one of the two was given
+        counts = seed_platform(rt, file, progress)
     _print_table("基础数据 Seeded", ("表 list", "新增 entered"), [(name, str(rows)) for name, rows in counts.items()])
 
 

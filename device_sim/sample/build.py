@@ -95,9 +95,6 @@ def build(source: Path, target: Path) -> None:
         name = f"{FILE_PREFIX}{station}{FILE_SUFFIX}"
         _write_gzip(target / "telemetry" / name, _telemetry_lines(source / "telemetry" / name, first))
     _write_gzip(target / "inspections" / "food_inspections.jsonl.gz", _business_lines(data))
-    divisions = (source / "divisions" / "hubei_divisions.csv").read_bytes()
-    (target / "divisions").mkdir(parents=True, exist_ok=True)
-    (target / "divisions" / "hubei_divisions.csv").write_bytes(divisions)
 
 
 if __name__ == "__main__":

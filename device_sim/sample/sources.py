@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import schemas
 from device_sim.sample.divisions import Divisions, read_centres, read_divisions
 from device_sim.sample.inspections import RealBusiness, read_businesses
 from device_sim.sample.reading import SkipReport
 from device_sim.sample.telemetry import FILE_PREFIX, FILE_SUFFIX, StationHour, read_station_hours, station_of
 
 SAMPLE_DIR = Path(__file__).with_name("data")
+SCHEMAS_DIR = Path(schemas.__file__).parent
+"""Divisions are part of the wire contract: region codes are checked against them."""
 
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".heic", ".heif", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
@@ -131,10 +134,11 @@ def open_data(folder: Path | None, *, latest: date | None = None) -> DataSet:
     telemetry = _telemetry(given, report)
     if origin("telemetry", bool(telemetry)) is not given:
         telemetry = _telemetry(SAMPLE_DIR, report)
-    centres = read_centres(SAMPLE_DIR / "divisions" / "city_centres.csv")
+    centres = read_centres(SCHEMAS_DIR / "divisions" / "city_centres.csv")
     divisions = Divisions(_division_rows(given, report), centres)
-    if origin("divisions", bool(divisions.townships)) is not given:
-        divisions = Divisions(_division_rows(SAMPLE_DIR, report), centres)
+    if folder is None or origin("divisions", bool(divisions.townships)) is not given:
+        origins["divisions"] = "sample"
+        divisions = Divisions(_division_rows(SCHEMAS_DIR, report), centres)
     photos = _photos(folder, report) if folder is not None else ()
     origins["photos"] = str(folder) if photos else "drawn"
     return DataSet(businesses, telemetry, divisions, photos, report, origins)

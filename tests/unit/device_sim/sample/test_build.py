@@ -20,7 +20,7 @@ def test_building_from_the_sample_gives_a_sample(tmp_path: Path, monkeypatch: py
     data = open_data(tmp_path / "one")
     assert len(data.businesses) == build.BUSINESSES
     assert data.skipped.total == 0
-    assert "sample" not in {data.origins[part] for part in ("inspections", "telemetry", "divisions")}
+    assert "sample" not in {data.origins[part] for part in ("inspections", "telemetry")}
     files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in files)
     telemetry = gzip.decompress((tmp_path / "one" / "telemetry" / "air_quality_Dongsi.csv.gz").read_bytes()).decode()

@@ -1,0 +1,1 @@
+"""A sample province: real divisions, synthetic entities and officers, items and checklists of the nine sectors."""

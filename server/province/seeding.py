@@ -1,0 +1,77 @@
+"""Filling a platform with the sample province. Safe to repeat: what is there already stays as it is."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server.audit.service import SYSTEM
+from server.db.engine import IN_LIST_LIMIT
+from server.directory.models import Checklist, SupervisionItem
+from server.directory.service import add_checklist, add_item
+from server.entities.models import Entity
+from server.entities.service import add_entities
+from server.errors import Problem
+from server.officers.models import Officer
+from server.officers.service import add_officers
+from server.province import generate
+from server.runtime import Runtime
+
+
+def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str, int], None]) -> dict[str, int]:
+    """Enter items, checklists, officers and entities of the sample province.
+
+    Args:
+        rt: the runtime.
+        entities: how many entities, up to a million.
+        seed: the same seed gives the same province.
+        progress: called with the name of a list and how many of its rows were entered.
+
+    Returns:
+        How many rows of each list were entered.
+
+    Raises:
+        Problem: `limit-exceeded` for too many entities; `conflict` when another province holds the same codes.
+    """
+    if entities > generate.MAX_ENTITIES:
+        raise Problem("limit-exceeded", field="entities", detail="too many", limit=generate.MAX_ENTITIES)
+    counts = {"items": 0, "checklists": 0, "officers": 0, "entities": 0}
+
+    def count(name: str, rows: int) -> None:
+        counts[name] += rows
+        progress(name, rows)
+
+    with rt.db.write() as session:
+        pairs = list(generate.items_and_checklists(seed))
+        known = _known(session, SupervisionItem, [item["id"] for item, _ in pairs])
+        for item, checklist in pairs:
+            if item["id"] not in known:
+                add_item(session, rt, SupervisionItem(**item), author=SYSTEM)
+                add_checklist(session, rt, Checklist(**checklist), author=SYSTEM)
+        count("items", len(pairs) - len(known))
+        count("checklists", len(pairs) - len(known))
+    with rt.db.write() as session:
+        staff = list(generate.officers(seed))
+        fresh = _fresh(session, Officer, staff)
+        add_officers(session, rt, [Officer(**row) for row in fresh], author=SYSTEM)
+        count("officers", len(fresh))
+    for chunk in generate.entities(entities, seed):
+        with rt.db.write() as session:
+            fresh = _fresh(session, Entity, chunk)
+            add_entities(session, rt, [Entity(**row) for row in fresh], author=SYSTEM)
+        count("entities", len(fresh))
+    return counts
+
+
+def _fresh(session: Session, model: type[Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    known = _known(session, model, [row["id"] for row in rows])
+    return [row for row in rows if row["id"] not in known]
+
+
+def _known(session: Session, model: type[Any], ids: list[str]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(ids), IN_LIST_LIMIT):
+        query = select(model.id).where(model.id.in_(ids[start : start + IN_LIST_LIMIT]))
+        found |= set(session.execute(query).scalars())
+    return found

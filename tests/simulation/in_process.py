@@ -119,6 +119,7 @@ class Template:
     officers: tuple[str, ...]
     accounts: tuple[str, ...]
     operator: str
+    second_operator: str
     entities: tuple[str, ...]
     checklist: str
     item: str
@@ -186,7 +187,8 @@ def _seed(session: Session, rt: Runtime, home: Path) -> Template:
     ]  # fmt: skip
     add_entities(session, rt, rows, author="simulation")
     accounts = tuple(_account(session, rt, "officer", officer) for officer in officers)
-    return Template(home, officers, accounts, _account(session, rt, "operator", None), entities, checklist, item)
+    operator, second = (_account(session, rt, "operator", None) for _ in range(2))
+    return Template(home, officers, accounts, operator, second, entities, checklist, item)
 
 
 def _account(session: Session, rt: Runtime, role: str, officer: str | None) -> str:
@@ -221,6 +223,7 @@ class Platform:
         self.crash_in: tuple[int, str] | None = None
         """After how many more commits the server dies, and on which side of that commit."""
         self.starts = 0
+        self.restores = 0
         self.app = application()
         self.start()
 

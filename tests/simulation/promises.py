@@ -20,7 +20,7 @@ from server.verifying import verify_everything
 from tests.simulation.devices import SimDevice
 from tests.simulation.in_process import DEPARTMENT, REGION
 from tests.simulation.network import Violation
-from tests.simulation.oracle import SETTLED, Key, PlainRecord, fold, plain_act
+from tests.simulation.oracle import RULED, SETTLED, Key, PlainRecord, fold, plain_act
 
 PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspection", "rectification": "inspection"}
 NEEDED = ("entity", "checklist", "inspected_at", "form", "category", "result", "conclusion", "officers")
@@ -59,7 +59,9 @@ def check_database(rt: Runtime, receipts: Mapping[tuple[str, int], bytes]) -> Wo
     """Hold at every moment: nothing is lost, records are what their acts say, conflicts are exactly the real ones."""
     with rt.db.read() as session:
         world = look(session)
-        conflicts = session.execute(select(Conflict.kind, Conflict.record, Conflict.field, Conflict.status)).all()
+        conflicts = session.execute(
+            select(Conflict.kind, Conflict.record, Conflict.field, Conflict.status, Conflict.held)
+        ).all()
     for (journal, seq), line in receipts.items():
         act = world.acts.get(f"{journal}:{seq}")
         require(act is not None and act.receipt == line, f"acknowledged act {journal}:{seq} is not there as receipted")
@@ -67,7 +69,7 @@ def check_database(rt: Runtime, receipts: Mapping[tuple[str, int], bytes]) -> Wo
     for key, record in world.records.items():
         _check_record(key, record, world)
     real = sorted((*key, name) for key, record in world.records.items() for name in record.conflicts())
-    shown = sorted((row.kind, row.record, row.field) for row in conflicts if row.status == "open")
+    shown = sorted((row.kind, row.record, row.field) for row in conflicts if row.status == "open" and row.held is None)
     require(real == shown, f"open conflicts are {shown}, the acts say {real}")
     for dot, act in world.acts.items():
         if act.status == "quarantined":
@@ -98,7 +100,7 @@ def _rightly_held(act: Act, world: World) -> bool:
     plain = plain_act(act.header, act.body, act.personal, act.at_ms)
     if any(f"{act.journal}:{before}" not in world.acts for before in range(1, act.seq)):
         return True
-    if any(dot not in world.acts or world.acts[dot].status not in SETTLED for dot in plain.seen):
+    if any(dot not in world.acts or world.acts[dot].status not in (*SETTLED, *RULED) for dot in plain.seen):
         return True
     if (plain.kind, plain.record) in world.rows:
         return False

@@ -5,14 +5,12 @@ transactions can interleave. The examination of media is left out: it needs a ch
 """
 
 import hashlib
-import json
 import random
 import shutil
 import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from tests.simulation.devices import YEARS_TO_2035_MS, DeviceCrash, SimDevice
 from tests.simulation.field_work import FieldWork
 from tests.simulation.in_process import CRASH_AFTER, CRASH_BEFORE, Platform, ServerCrash, SimClock, fast_folder
 from tests.simulation.network import Network, Violation
+from tests.simulation.office import Office
 
 DEFAULT_STEPS = 60
 MAX_DEVICES = 6
@@ -94,11 +93,8 @@ class Simulation:
         self.platform = Platform(folder, seed, self.clock)
         self.network = Network(self.platform, random.Random(f"network {seed}"), log.append, self._between)
         self.work = FieldWork(self.platform.template, random.Random(f"officers {seed}"))
-        self.office = self.network.client("office")
-        self.operator = self.platform.bearer(self.platform.template.operator)
+        self.office = Office(self.platform, self.network, random.Random(f"office {seed}"), log)
         self.devices: list[SimDevice] = []
-        self.views: list[dict[str, Any]] = []
-        """Conflicts as an operator saw them some time ago."""
         self.depth = 0
         self.faulty(on=False)
         self._dispatch()
@@ -106,7 +102,7 @@ class Simulation:
             self._switch_on(officer)
         for device in self.devices:
             self._enrol(device)
-            self._approve(device)
+            self.office.approve(device)
             self._use(device, "first sync", device.handheld.sync)
         self.faulty(on=True)
 
@@ -154,7 +150,7 @@ class Simulation:
         self.log.append("quiet")
         self._quiet()
         self.check()
-        self._decide_everything()
+        self.office.decide_everything()
         self._finish()
         self._quiet()
         self.check(proofs=True)
@@ -176,7 +172,10 @@ class Simulation:
             (2, self._push_ahead),
             (6, self.network.deliver_late),
             (3, self._dispatch),
-            (5, self._decide),
+            (5, self.office.decide),
+            (2, self.office.undo),
+            (2, self.office.rule),
+            (2, self.office.reassign),
             (0.7, self._revoke),
             (1.5, self._grow),
             (9, self._worker),
@@ -224,7 +223,7 @@ class Simulation:
             self.log.append(f"  {device.name} gives up for now")
         except Refused as error:
             self.log.append(f"  {device.name} is refused: {error}")
-            if error.code != "unauthenticated":
+            if error.code not in ("unauthenticated", "device-revoked"):
                 raise Violation(f"{device.name} was refused: {error}") from error
         except ActRefused as error:
             raise Violation(f"{device.name} cannot write: {error}") from error
@@ -322,58 +321,15 @@ class Simulation:
 
     # The office.
 
-    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response | None:  # noqa: ANN401 - httpx's options
-        """One request of the operator; None when the network had its way."""
-        self.log.append(f"office: {method} {path}")
-        try:
-            answer = self.office.request(method, path, headers=self.operator, **request)
-            answer.read()
-        except httpx.RequestError:
-            return None
-        self.log.append(f"  {answer.status_code}")
-        return answer
-
     def _dispatch(self) -> None:
-        template = self.platform.template
-        order = {
-            "entity": self.random.choice(template.entities), "checklist": template.checklist, "title": "样例任务",
-            "officers": self.random.sample(template.officers[: len(self.devices) or 2], 2)
-            if len(self.devices) != 1 else list(template.officers[:2]),
-            "due_at": (self.clock.now() + timedelta(days=5)).isoformat(), "plan": "样例计划",
-        }  # fmt: skip
-        answer = self._ask("POST", "/api/v1/tasks", json={"orders": [order]})
-        promises.require(answer is None or answer.status_code == 201, f"dispatch: {answer and answer.text}")
-
-    def _decide(self) -> None:
-        if self.views and self.random.random() < 0.5:
-            self._resolve(self.views.pop(self.random.randrange(len(self.views))))
-            return
-        answer = self._ask("GET", "/api/v1/conflicts")
-        if answer is None or answer.status_code != 200:
-            return
-        found = _members(answer).get("conflicts", [])
-        if found:
-            shown = self._ask("GET", f"/api/v1/conflicts/{self.random.choice(found)['id']}")
-            if shown is not None and shown.status_code == 200 and _members(shown):
-                self.views.append(_members(shown))
-
-    def _resolve(self, view: dict[str, Any]) -> int:
-        row, sides = view["conflict"], [side["dot"] for side in view["sides"]]
-        body: dict[str, Any] = {"sides": sides, "reason": "现场照片可以证实"}
-        if row["field"] == "_deleted" or self.random.random() < 0.8:
-            body["choice"] = self.random.choice(sides)
-        else:
-            body["value"] = self.random.choice([side["value"] for side in view["sides"]])
-        answer = self._ask("POST", f"/api/v1/conflicts/{row['id']}/resolve", json=body)
-        fine = (200, 409, 400) if self.network.faulty else (200,)
-        promises.require(answer is None or answer.status_code in fine, f"deciding {row}: {answer and answer.text}")
-        return answer.status_code if answer else 0
+        officers = self.platform.template.officers
+        few = len(self.devices) == 1
+        self.office.dispatch(list(officers[:2]) if few else self.random.sample(officers[: len(self.devices) or 2], 2))
 
     def _revoke(self) -> None:
         device = self._someone()
         if device is not None and not device.revoked and self.random.random() < 0.5:
-            answer = self._ask("POST", f"/api/v1/devices/{device.handheld.device}/revoke")
-            device.revoked = answer is not None and answer.status_code == 200
+            self.office.revoke(device)
 
     # Devices come into being.
 
@@ -398,7 +354,7 @@ class Simulation:
             return
         self._enrol(device)
         if device.handheld.device:
-            self._approve(device)
+            self.office.approve(device)
 
     def _enrol(self, device: SimDevice) -> None:
         template = self.platform.template
@@ -416,12 +372,6 @@ class Simulation:
     @property
     def _approved(self) -> set[str]:
         return {device.name for device in self.devices if device.approved}
-
-    def _approve(self, device: SimDevice) -> None:
-        if device.revoked:
-            return
-        answer = self._ask("POST", f"/api/v1/devices/{device.handheld.device}/approve")
-        device.approved = answer is not None and answer.status_code in (200, 409)
 
     # The end.
 
@@ -447,7 +397,7 @@ class Simulation:
             if not device.approved and not device.revoked:
                 if not device.handheld.device:
                     self._enrol(device)
-                self._approve(device)
+                self.office.approve(device)
         return [device for device in self.devices if not device.revoked]
 
     def check(self, *, proofs: bool = False) -> None:
@@ -461,19 +411,6 @@ class Simulation:
             promises.check_device(rt, world, device)
         if proofs:
             promises.check_proofs(rt)
-
-    def _decide_everything(self) -> None:
-        """An operator decides whatever is open; then nothing is."""
-        for _ in range(100):
-            answer = self._ask("GET", "/api/v1/conflicts")
-            found = _members(answer)["conflicts"] if answer else []
-            if not found:
-                return
-            shown = self._ask("GET", f"/api/v1/conflicts/{found[0]['id']}")
-            promises.require(shown is not None and shown.status_code == 200, f"no view of {found[0]}")
-            if shown is not None:
-                self._resolve(_members(shown))
-        raise Violation("conflicts come back however often they are decided")
 
     def _finish(self) -> None:
         """Officers complete, sign and submit what they can, so that closing is seen as well."""
@@ -491,11 +428,3 @@ class Simulation:
         handheld.write(form, self.work.missing_fields(form))
         form = handheld.open("inspection", inspection)
         handheld.write(form, {"signatures": self.work.signature(device, form), "status": "submitted"})
-
-
-def _members(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        members = json.loads(answer.content)
-    except ValueError:
-        return {}
-    return members if isinstance(members, dict) else {}

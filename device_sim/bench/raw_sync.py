@@ -17,11 +17,12 @@ from typing import Any
 from device_sim.bench.measurement import Measurement
 
 PRAGMAS = (
+    "page_size=8192",
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    "cache_size=-65536",
-    "wal_autocheckpoint=8000",
+    "cache_size=-32768",
+    "wal_autocheckpoint=4000",
 )
 """The product's own settings (server/db/engine.py)."""
 BUSY_TIMEOUT_S = 30.0
@@ -64,10 +65,9 @@ def copy_database(source: Path, target: Path) -> None:
 
 def raw_push(before: Path, after: Path, segments: Sequence[SegmentKey]) -> Measurement:
     """Write into `before` what the segments added to `after`: `executemany`, one durable transaction a segment."""
-    reader = connect(after, read_only=True)
-    batches = [_batch(reader, key) for key in segments]
+    connection, reader = connect(before), connect(after, read_only=True)
+    batches = [_batch(reader, connection, key) for key in segments]
     reader.close()
-    connection = connect(before)
     latencies = []
     started = time.perf_counter()
     for batch in batches:
@@ -85,18 +85,25 @@ def raw_push(before: Path, after: Path, segments: Sequence[SegmentKey]) -> Measu
     )
 
 
-def _batch(reader: sqlite3.Connection, key: SegmentKey) -> Batch:
+def _batch(reader: sqlite3.Connection, before: sqlite3.Connection, key: SegmentKey) -> Batch:
     journal, first, last = key
     acts = reader.execute("SELECT * FROM act WHERE journal = ? AND seq BETWEEN ? AND ?", key).fetchall()
     named = "id IN (SELECT record FROM act WHERE journal = ? AND seq BETWEEN ? AND ?)"
+    records = _all(reader, "synced_record", named, key)
+
+    def changed(table: str) -> Rows:
+        """The rows of the segment's records that the product really wrote."""
+        known = {row for record in records for row in _all(before, table, "id = ?", (record[1],))}
+        return [row for row in _all(reader, table, named, key) if row not in known]
+
     return Batch(
         len(acts),
         (
             _journal(reader, journal, last),
             (_insert(reader, "act"), acts),
-            (_upsert(reader, "synced_record"), _all(reader, "synced_record", named, key)),
-            (_insert(reader, "record_assignee", "OR IGNORE"), _all(reader, "record_assignee", named, key)),
-            (_upsert(reader, "inspection"), _all(reader, "inspection", named, key)),
+            (_upsert(reader, "synced_record"), records),
+            (_insert(reader, "record_assignee", "OR IGNORE"), changed("record_assignee")),
+            (_upsert(reader, "inspection"), changed("inspection")),
             (
                 _insert(reader, "segment_signature"),
                 _all(reader, "segment_signature", "journal = ? AND first = ? AND last = ?", (journal, first, last)),

@@ -18,6 +18,7 @@ from device_sim.handheld.link import base64url
 from schemas.kinds import KINDS, personal_fields
 from sync.acts import ActParts, Header, encode_act, encode_fields
 from sync.dots import Dot
+from sync.ids import RANDOM_BYTES, uuid7
 from sync.journal import SegmentHead
 
 NEWER_VERSION = 2
@@ -91,7 +92,7 @@ class JournalBuilder:
 def inspections(builder: JournalBuilder, entity: str, officers: Sequence[str], count: int) -> Iterator[tuple[str, Dot]]:
     """Write new inspections of 30 fields; yields (record, dot) of each."""
     for number in range(count):
-        record = new_id()
+        record = uuid7(_wall_ms(), os.urandom(RANDOM_BYTES))  # as handhelds do: ids of one day lie close together
         yield record, builder.write("inspection", record, inspection_fields(entity, officers, number))
 
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +22,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 SQLITE_FLOOR = (3, 51, 3)
 """Older versions (3.7.0 to 3.51.2) can corrupt a WAL database that two connections write."""
-CACHE_KIB = 65_536
-"""Page cache of a connection that writes; there is one writer at a time."""
+PAGE_BYTES = 8_192
+"""Page size of a new database. An act and a served record are 1 to 3 KB: pages of 4 KB would be a third empty."""
+CACHE_KIB = 32_768
+"""Page cache of a connection that writes; there is one writer at a time, and the connection used last is used next."""
 READER_CACHE_KIB = 8_192
 """Page cache of a connection that only reads: many read at once, and what streams a million rows needs none again."""
-CHECKPOINT_PAGES = 8_000
+CHECKPOINT_PAGES = 4_000
+POOL_CONNECTIONS = 4
+"""Connections that a process keeps open; under load more are opened, and closed again."""
 BUSY_TIMEOUT_S = 30
 IN_LIST_LIMIT = 500
 """Most values in one IN list; longer lists are cut (SQLite binds at most 32,766 variables)."""
@@ -49,13 +54,47 @@ def sqlite_module() -> ModuleType:
     raise RuntimeError(f"SQLite {'.'.join(map(str, SQLITE_FLOOR))} or newer is needed; found {sqlite3.sqlite_version}")
 
 
+class FairLock:
+    """A lock between threads that is handed on in the order in which they came, so that nobody waits for very long."""
+
+    def __init__(self) -> None:
+        """Make it, free."""
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._held = False
+
+    @property
+    def waiting(self) -> int:
+        """How many threads wait for it."""
+        return len(self._waiting)
+
+    def __enter__(self) -> None:
+        """Wait for one's turn."""
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        turn.acquire()  # until the holder before hands it on
+
+    def __exit__(self, *_: object) -> None:
+        """Hand it on, or free it."""
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._held = False
+
+
 class WriterLock:
     """One writer at a time over threads and processes: a `flock` on a file beside the database."""
 
     def __init__(self, path: Path) -> None:
         """Remember the path; each holder opens the file anew, since `flock` belongs to the open file."""
         self._path = path
-        self._threads = threading.Lock()
+        self._threads = FairLock()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -77,6 +116,8 @@ class Database:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self._lock: WriterLock | None = None
+        self.turn = FairLock()
+        """For work that is worth doing one at a time in a process: see :mod:`server.fieldsync.api`."""
         if self.is_sqlite:
             self.engine = self._open_sqlite(url)
             self.readers = self._open_readers(url)
@@ -90,7 +131,13 @@ class Database:
         if not path or path == ":memory:":
             raise ValueError("SQLite needs a file: several programs share the database")
         self._lock = WriterLock(Path(f"{path}.lock"))
-        engine = create_engine(url, module=sqlite_module(), connect_args={"timeout": BUSY_TIMEOUT_S})
+        engine = create_engine(
+            url,
+            module=sqlite_module(),
+            connect_args={"timeout": BUSY_TIMEOUT_S},
+            pool_size=POOL_CONNECTIONS,
+            pool_use_lifo=True,  # the connection used last has the pages in its cache
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
 
@@ -137,6 +184,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DB
     connection.isolation_level = None  # the driver's own transaction handling defeats savepoints; we say BEGIN
     cursor = connection.cursor()
     for pragma in (
+        f"page_size={PAGE_BYTES}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",

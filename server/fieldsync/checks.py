@@ -17,7 +17,7 @@ from server.web.auth import Principal, in_scope
 from server.web.body import parse_json
 from server.web.problems import first_message
 from sync.acts import DELETE, ActError, Header, all_fields, check_commitments, is_erased, parse_fields, parse_header
-from sync.policies import Rule, read
+from sync.policies import Policy, Rule, read
 
 PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspection", "rectification": "inspection"}
 """Where a record made in the field belongs: it takes its place from the record of this kind, named in this field."""
@@ -136,6 +136,12 @@ def check_open(act: CheckedAct, inspection: LiveValues) -> None:
         )
 
 
+@cache
+def _states_of(kind: str) -> tuple[tuple[str, Policy], ...]:
+    """Return the fields of a kind that hold a state."""
+    return tuple((name, policy) for name, policy in policies_of(kind).items() if policy.rule is Rule.MONOTONE)
+
+
 def check_states(act: CheckedAct, state: LiveValues) -> None:
     """Refuse states that are not a handheld's to set, and going back on a state it had seen.
 
@@ -145,9 +151,9 @@ def check_states(act: CheckedAct, state: LiveValues) -> None:
         Problem: `illegal-transition` with the field.
     """
     kind = act.header.kind
-    for name, policy in policies_of(kind).items():
+    for name, policy in _states_of(kind):
         value = act.fields.get(name)
-        if policy.rule is not Rule.MONOTONE or value not in policy.order:
+        if value not in policy.order:
             continue
         if value in OFFICE_STATES.get((kind, name), ()):
             raise Problem("illegal-transition", field=name, detail=f"only the office sets {value!r}")

@@ -7,10 +7,13 @@ sees each at its newest place, and compaction has nothing to do.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, JsonValue, UtcDateTime
+
+PART, WAITING = text("parent IS NOT NULL"), text("waiting_for IS NOT NULL")
+"""What the indexes of columns that are mostly empty hold."""
 
 
 class ServerState(Base):
@@ -34,7 +37,7 @@ class SyncedRecord(Base):
     __tablename__ = "synced_record"
     __table_args__ = (
         Index(None, "position", unique=True),
-        Index(None, "parent"),
+        Index(None, "parent", sqlite_where=PART, postgresql_where=PART),
         Index(None, "kind", "region"),
     )
 
@@ -93,7 +96,7 @@ class Act(Base):
     __tablename__ = "act"
     __table_args__ = (
         Index(None, "kind", "record"),
-        Index(None, "waiting_for"),
+        Index(None, "waiting_for", sqlite_where=WAITING, postgresql_where=WAITING),
         Index(None, "journal", "status_position"),
         Index(None, "status"),
     )

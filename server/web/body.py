@@ -19,6 +19,7 @@ MAX_DEPTH = 32
 LONG_NUMBER = re.compile(rb"[0-9]{309}")
 """Only whole numbers of at least this many digits can lie beyond the range of a double."""
 LONG_DIGITS = 309
+ZERO, NINE = b"09"
 _decode, _encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
 
 
@@ -69,10 +70,12 @@ def _maybe_long_number(data: bytes) -> bool:
     would lie on one side.
     """
     half = LONG_DIGITS // 2
-    return any(
-        data[place - half : place + 1].isdigit() or data[place : place + half + 1].isdigit()
-        for place in range(LONG_DIGITS - 1, len(data), LONG_DIGITS)
-    )
+    for place in range(LONG_DIGITS - 1, len(data), LONG_DIGITS):
+        if ZERO <= data[place] <= NINE and (
+            data[place - half : place].isdigit() or data[place : place + half + 1].isdigit()
+        ):
+            return True
+    return False
 
 
 def check_depth(data: bytes, max_depth: int = MAX_DEPTH) -> None:

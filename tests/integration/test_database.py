@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
@@ -18,9 +19,11 @@ from server.db import engine
 from server.db.engine import (
     CACHE_KIB,
     CHECKPOINT_PAGES,
+    PAGE_BYTES,
     READER_CACHE_KIB,
     SQLITE_FLOOR,
     Database,
+    FairLock,
     WriterLock,
     sqlite_module,
 )
@@ -56,6 +59,7 @@ def value_of(database: Database) -> int:
         ("foreign_keys", 1),
         ("cache_size", -READER_CACHE_KIB),
         ("wal_autocheckpoint", CHECKPOINT_PAGES),
+        ("page_size", PAGE_BYTES),
     ],
 )
 def test_every_connection_has_its_pragmas(database: Database, pragma: str, value: object) -> None:
@@ -196,3 +200,27 @@ def test_programs_lose_no_update(database: Database) -> None:
         program.join()
     assert [program.exitcode for program in programs] == [0] * PROGRAMS
     assert value_of(database) == PROGRAMS * ROUNDS
+
+
+def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
+    """Nobody is overtaken: whoever waits longest is next, and the lock is free in the end."""
+    lock, order = FairLock(), list[int]()
+
+    def take(number: int) -> None:
+        with lock:
+            order.append(number)
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(5)]
+    with lock:
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            while lock.waiting < number:
+                thread.join(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
+    assert lock.waiting == 0
+    with pytest.raises(ZeroDivisionError), lock:
+        raise ZeroDivisionError
+    with lock:
+        pass

@@ -1,4 +1,4 @@
-"""The accept path: stored lines hold live values by the act that wrote them."""
+"""The accept path: stored lines hold live values by act; columns that are mostly empty are indexed where they are not."""
 
 import json
 from collections.abc import Callable
@@ -19,12 +19,22 @@ RECORD = sa.table("synced_record", *(sa.column(name) for name in ("kind", "id", 
 
 def upgrade() -> None:
     """Apply the revision."""
+    _index(partial=True)
     _rewrite(_by_act)
 
 
 def downgrade() -> None:
     """Take the revision back."""
+    _index(partial=False)
     _rewrite(_by_field)
+
+
+def _index(*, partial: bool) -> None:
+    for table, column in (("act", "waiting_for"), ("synced_record", "parent")):
+        where = sa.text(f"{column} IS NOT NULL") if partial else None
+        name = op.f(f"ix_{table}_{column}")
+        op.drop_index(name, table_name=table)
+        op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
 
 
 def _rewrite(change: Callable[[dict[str, Any]], bytes]) -> None:

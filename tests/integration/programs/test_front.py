@@ -1,0 +1,40 @@
+"""The entry point: the ingester starts without the rest of the platform; everything else is there as before."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("flask", "PIL", "gunicorn", "alembic", "jinja2")
+PROGRAM = f"""
+import sys
+from server.front import main
+try:
+    main()
+except SystemExit:
+    pass
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+
+
+def run(*arguments: str) -> str:
+    """Run the entry point in a process of its own; what it prints, and at last what it has loaded."""
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_ingester_starts_light() -> None:
+    """No web framework, no pictures, no pages: memory that is there for readings."""
+    text = run("ingest", "--help")
+    assert "Usage: fieldproof ingest" in text
+    assert text.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help")])
+def test_other_commands_are_those_of_the_platform(arguments: tuple[str, ...]) -> None:
+    """The list of commands names the ingester too."""
+    text = run(*arguments)
+    assert "Usage:" in text
+    assert "flask" in text.strip().splitlines()[-1]
+    if arguments == ("--help",):
+        assert "ingest" in text

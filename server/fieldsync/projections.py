@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
 from server.evidence import service as evidence
+from server.fieldsync.models import ActRuling
 from server.inspections import projections as inspections
 from server.records.batch import RecordBatch
 from server.records.held import Key
@@ -43,19 +44,26 @@ def _declare_evidence(session: Session, rt: Runtime, changed: Sequence[Changed])
         act = acts.get(record.id)
         if act is None:
             continue
+        device = act.device or _device_of_mended(session, act)
         if is_deleted(record.state):
             evidence.withdraw(session, rt, record.id, device=act.device, act_hash=act.hash)
-        elif act.device is not None:
+        elif device is not None:
             evidence.declare(
                 session,
                 rt,
                 record.id,
                 inspections.read_fields("evidence", record.state),
-                device=act.device,
+                device=device,
                 act_hash=act.hash,
                 region=record.placement.region,
                 department=record.placement.department,
             )
+
+
+def _device_of_mended(session: Session, act: Act) -> str | None:
+    """The device that holds the file which an act of the office declares in place of a mended one."""
+    mended = select(Act.device).join(ActRuling, (ActRuling.journal == Act.journal) & (ActRuling.seq == Act.seq))
+    return session.execute(mended.where(ActRuling.mended_by == f"{act.journal}:{act.seq}")).scalar_one_or_none()
 
 
 def _telling_acts(session: Session, changed: Sequence[Changed]) -> dict[str, Act]:

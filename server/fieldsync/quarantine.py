@@ -24,6 +24,7 @@ from server.fieldsync.intake import CAUSES, release
 from server.fieldsync.models import ActRuling, ErasedRecord, OverdueAct
 from server.fieldsync.projections import project_office
 from server.records.batch import advance_counter
+from server.records.held import Key
 from server.records.lines import Placement
 from server.records.models import Act
 from server.records.service import OfficeChange, assignees_of, get_record, office_write_many
@@ -91,8 +92,7 @@ def mend(session: Session, rt: Runtime, caller: Principal, dot: str, mending: Me
     place = None if get_record(session, kind, record) else _placement(session, kind, record, fields, act)
     change = OfficeChange(kind, record, fields, caller.subject, place, seen=seen)
     written = office_write_many(session, rt, [change], mending=True)[0]
-    project_office(session, rt, [(kind, record)])
-    return _rule(session, rt, caller, act, MENDED, reason, causes=[f"{kind}/{record}"], mended_by=str(written))
+    return _rule(session, rt, caller, act, MENDED, reason, mended=(kind, record), mended_by=str(written))
 
 
 def dismiss(session: Session, rt: Runtime, caller: Principal, dot: str, reason: str) -> ActRuling:
@@ -164,7 +164,7 @@ def _rule(
     ruling: Verdict,
     reason: str,
     *,
-    causes: list[str] | None = None,
+    mended: Key | None = None,
     mended_by: str | None = None,
 ) -> ActRuling:
     act.status, act.waiting_for = ruling, None
@@ -176,7 +176,9 @@ def _rule(
     session.add(row)
     session.flush()
     dot = f"{act.journal}:{act.seq}"
-    released = release(session, rt, caller, [dot, *(causes or [])])
+    if mended:
+        project_office(session, rt, [mended])  # evidence is declared for the device whose act was mended
+    released = release(session, rt, caller, [dot, *([f"{mended[0]}/{mended[1]}"] if mended else [])])
     detail = {"reason": reason, "mended_by": mended_by, "released": released}
     record_event(session, rt, caller.subject, f"act.{ruling}", "act", dot, detail)
     return row

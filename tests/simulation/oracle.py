@@ -140,9 +140,32 @@ class PlainRecord:
         found = {}
         for dot, act in self.acts.items():
             beside = [other for other in self.acts if other not in pasts[dot] and dot not in pasts[other]]
-            clash = any(self._contradict(act, self.acts[other]) for other in beside)
+            clash = any(self._contradict(act, self.acts[other]) for other in beside) or any(
+                self._left_standing(act, other, pasts[dot]) or self._left_standing(other, act, pasts[other.dot])
+                for other in self.acts.values()
+            )
             found[dot] = "conflict" if clash else "merged" if beside else "applied"
         return found
+
+    def _left_standing(self, later: PlainAct, earlier: PlainAct, past: set[str]) -> bool:
+        """Whether an act contradicts a value of its past that it had not seen and that nothing before it replaced."""
+        if earlier.dot == later.dot or earlier.dot not in past or earlier.dot in later.seen:
+            return False
+        if not self._contradict(later, earlier):
+            return False
+        known = [self.acts[dot] for dot in past if dot in self.acts and dot != later.dot]
+        if earlier.delete:
+            return not any(earlier.dot in act.seen for act in known)
+        names = earlier.fields if later.delete else earlier.fields.keys() & later.fields.keys()
+        return any(
+            not any(
+                earlier.dot in act.seen and name in act.fields and _replaces(self.policy(name)[0], act, earlier, name)
+                for act in known
+            )
+            for name in names
+            if later.delete
+            or (self.policy(name)[0] == "manual" and _plain(earlier.fields[name]) != _plain(later.fields[name]))
+        )
 
     def _past(self, dot: str) -> set[str]:
         found: set[str] = set()

@@ -34,10 +34,9 @@ class FirstSync:
         ("", 0) where the server says that the feed alone is as quick. What was received is kept over cuts and restarts.
         Raises `Refused` and `Unreachable`.
         """
-        if not self.link.attempt(self._receive):
+        if not self.link.attempt(self._fetch):
             return "", 0
         try:
-            self._unpack()
             with closing(Database(self.unpacked)) as snapshot:
                 about = dict(snapshot.execute("SELECT name, value FROM about").fetchall())
                 with self.store.saving():
@@ -47,6 +46,17 @@ class FirstSync:
             self._forget()
         self.link.counts["snapshots"] += 1
         return about["epoch"], count
+
+    def _fetch(self) -> bool:
+        """One attempt to have the whole file, unpacked; False when there is none."""
+        if not self._receive():
+            return False
+        try:
+            self._unpack()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            self._forget()
+            raise Again("the snapshot is damaged") from error
+        return True
 
     def _receive(self) -> bool:
         """One attempt to receive the rest of the file; False when there is none."""
@@ -76,11 +86,8 @@ class FirstSync:
         return True
 
     def _unpack(self) -> None:
-        try:
-            with gzip.open(self.packed, "rb") as source, self.unpacked.open("wb") as target:
-                shutil.copyfileobj(source, target, COPY_BYTES)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise Again("the snapshot is damaged") from error
+        with gzip.open(self.packed, "rb") as source, self.unpacked.open("wb") as target:
+            shutil.copyfileobj(source, target, COPY_BYTES)
 
     def _forget(self) -> None:
         self.packed.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, exists, not_, select
 from sqlalchemy.orm import Session
 
 from server.db.engine import sqlite_module
+from server.errors import Problem
 from server.fieldsync.cache import locked, name_of, tidy
 from server.records.feed import FeedScope, assigned_part, leave_of, shared_part
 from server.records.models import RecordLeave, ServerState, SyncedRecord
@@ -116,24 +117,27 @@ def _parts(rt: Runtime, scope: FeedScope, epoch: str) -> list[Part]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open an index, empty if there is none."""
-    index = sqlite_module().connect(str(path), timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    module = sqlite_module()
+    index = module.connect(str(path), timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
         index.execute("PRAGMA synchronous=OFF")
         if index.execute("PRAGMA user_version").fetchone() == (0,):
             index.executescript(SCHEMA)
         yield index
+    except module.DatabaseError as error:
+        path.unlink(missing_ok=True)  # whatever is wrong with it, it can be made again
+        raise Problem("unavailable", detail=f"an index of the feed is being made anew: {error}") from error
     finally:
         index.close()
 
 
 def _follow(session: Session, index: Any, part: Part, state: ServerState) -> None:  # noqa: ANN401 - of either driver
     """Take everything that entered, changed in or left a part since the index's position into the index."""
-    found = index.execute("SELECT position FROM place WHERE boot = ?", (BOOT,)).fetchone()
-    position = found[0] if found else 0
-    if position == state.position:
+    if _position(index) == state.position:
         part.path.touch()
         return
-    index.execute("BEGIN")
+    index.execute("BEGIN IMMEDIATE")
+    position = _position(index)
     if not state.leaves_expired_to <= position <= state.position:
         position = 0
     if not position:
@@ -157,6 +161,11 @@ def _follow(session: Session, index: Any, part: Part, state: ServerState) -> Non
     _write_leaves(index, changes)
     index.execute("INSERT OR REPLACE INTO place VALUES (1, ?, ?)", (state.position, BOOT))
     index.execute("COMMIT")
+
+
+def _position(index: Any) -> int:  # noqa: ANN401 - of either driver
+    found = index.execute("SELECT position FROM place WHERE boot = ?", (BOOT,)).fetchone()
+    return int(found[0]) if found else 0
 
 
 def _left(session: Session, part: Part, after: int) -> Iterator[str]:

@@ -90,7 +90,7 @@ def open_place(session: Session, rt: Runtime, caller: Principal, cursor: str) ->
         owner, known, *held = json.loads(opened.scope)
         if owner not in (ANYBODY, caller.subject):
             raise ForeignCursorError("the cursor is another device's")
-    except CursorError as error:
+    except ValueError as error:  # a CursorError, or a scope as earlier versions wrote it
         raise Problem("stale-cursor", field="cursor", detail=str(error)) from error
     place = replace(
         start,

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from server.errors import Problem
+from server.fieldsync import digests
 from server.fieldsync.digests import digest_tree
-from server.fieldsync.feed import Place, cursor_key, open_place, pull
+from server.fieldsync.feed import FEED, Place, cursor_key, open_place, pull
 from server.records.compaction import LEAVES_KEPT_DAYS, expire_leaves
 from server.records.feed import FeedScope
 from server.records.held import Key
@@ -15,6 +17,7 @@ from server.records.placing import Move, move_records
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
 from server.web.auth import Principal
+from sync.cursors import Cursor, encode_cursor
 from sync.digest import digest_of, record_pair, total
 from tests.conftest import FakeClock
 
@@ -210,3 +213,38 @@ def test_an_expired_cursor_goes_on_with_the_changes_alone(rt: Runtime, clock: Fa
     assert {key for key, line in away.lines.items() if before.get(key) is not line} == {fresh}
     assert (set(near.lines), near.agrees()) == ({*keys[2:], fresh}, True)
     assert (set(away.lines), away.agrees()) == ({keys[0], *keys[2:], fresh}, False)  # what comparing digests is for
+
+
+def test_a_damaged_index_is_made_anew(rt: Runtime) -> None:
+    """Indexes are caches: one that cannot be read is thrown away, and asked for again it is right."""
+    one = reader(rt, HERE, "o1")
+    write(rt, HERE)
+    one.pull()
+    assert one.agrees()
+    (path,) = (path for path in (rt.settings.home / "digests").glob("*.db") if b"entity/" in path.read_bytes())
+    path.write_bytes(b"SQLite format 3\0" + bytes(4_000))
+    with pytest.raises(Problem, match="anew"):
+        one.agrees()
+    assert one.agrees()
+
+
+def test_indexes_are_bounded(rt: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least recently used ones go."""
+    monkeypatch.setattr(digests, "MAX_INDEX_FILES", 2)
+    write(rt, HERE)
+    for officer in ("o1", "o2", "o3", "o4"):
+        one = reader(rt, HERE, officer)
+        one.pull()
+        assert one.agrees()
+    assert len(list((rt.settings.home / "digests").glob("*.db"))) == 2
+
+
+def test_a_cursor_of_an_earlier_version_is_stale(rt: Runtime) -> None:
+    """It was sealed with the same key, and told no scope that could be compared."""
+    one = reader(rt, HERE, "o1")
+    with rt.db.read() as session:
+        epoch = open_place(session, rt, one.caller, "").epoch
+        old = encode_cursor(cursor_key(rt), Cursor(FEED, epoch, 0, "device/42/market/o1"))
+        with pytest.raises(Problem) as refused:
+            open_place(session, rt, one.caller, old)
+    assert refused.value.code == "stale-cursor"

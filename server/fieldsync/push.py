@@ -99,6 +99,9 @@ def _journal(session: Session, rt: Runtime, caller: Principal, segment: Segment)
         session.flush()
     if journal.device != caller.subject:
         raise Problem("forbidden", field="journal", detail="this journal belongs to another device")
+    began = (journal.parent, journal.parent_seq)
+    if (head.parent and head.parent.journal, head.parent and head.parent.seq) != began:
+        raise Problem("invalid-field", field="parent", detail="is not where this journal began to continue another one")
     if head.first > journal.head_seq + MAX_JOURNAL_GAP:
         raise Problem(
             "limit-exceeded", field="first", detail="too far beyond the journal's head", limit=MAX_JOURNAL_GAP

@@ -12,12 +12,17 @@ from hypothesis import strategies as st
 
 from sync.digest import (
     MAX_RANGE_PAIRS,
+    LeafChanges,
     Pair,
     SetDigest,
     differing_ranges,
     digest_of,
+    leaf_of,
     range_key,
+    record_pair,
+    split_leaves,
     split_range,
+    total,
 )
 
 PAIRS = st.dictionaries(st.text(max_size=8), st.binary(min_size=32, max_size=32), max_size=20).map(
@@ -132,3 +137,25 @@ def test_equal_sets_have_no_differing_range() -> None:
     """Nothing is found, and only the top is asked."""
     pairs = numbered(100)
     assert differing_ranges(lambda prefix: split_range(pairs, prefix), lambda p: split_range(pairs[::-1], p)) == []
+
+
+@given(st.dictionaries(st.text(max_size=4), st.binary(max_size=3), max_size=30), st.integers(0, 30))
+def test_collected_changes_lead_from_one_set_to_the_other(after: dict[str, bytes], kept: int) -> None:
+    """Differences of the smallest ranges, combined with what was there, are the digests of what is there now."""
+    before = {name: content + b"x" for name, content in list(after.items())[:kept]} | {"gone": b"1"}
+    leaves: dict[str, SetDigest] = {}
+    for source, target in (({}, before), (before, after)):
+        changes = LeafChanges()
+        for name in source.keys() | target.keys():
+            assert changes.replace(name, source.get(name), target.get(name)) == leaf_of(name)
+        for leaf, change in changes.by_leaf.items():
+            leaves[leaf] = leaves.get(leaf, SetDigest()).combine(change)
+    assert total(leaves) == digest_of(after.items())
+    for prefix in ("", "0", "ab"):
+        assert split_leaves(leaves, prefix) == split_range(after.items(), prefix)
+        assert total(leaves, prefix).count == sum(range_key(name).startswith(prefix) for name in after)
+
+
+def test_the_pair_of_a_record() -> None:
+    """Kind and id name it, the hash covers the line as it was served."""
+    assert record_pair("task", "t", b"{}") == ("task/t", hashlib.sha256(b"{}").digest())

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,21 +142,65 @@ def _whole(env: Mapping[str, str], name: str, default: str) -> int:
 def load_secret(settings: Settings, name: str) -> bytes:
     """Return the secret `name`, making a random one (mode 0600) at the first call.
 
-    The file is linked into place whole, so two programs starting at once agree on one secret.
+    The file is linked into place whole, so two programs starting at once agree on one secret. It is read once per
+    process, and again only when another file stands in its place (:func:`rotate_secret`).
     """
-    settings.keys_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = settings.keys_dir / f"{name}.secret"
-    if not path.exists():
-        fresh = settings.keys_dir / f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(os.urandom(SECRET_BYTES).hex().encode())
-            out.flush()
-            os.fsync(out.fileno())
+    while True:
         try:
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
+            return _read_secret(path)
+        except FileNotFoundError:
+            settings.keys_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = _fresh_secret(settings.keys_dir, name)
+            with suppress(FileExistsError):
+                os.link(fresh, path)
             fresh.unlink()
-    return bytes.fromhex(path.read_text().strip())
+
+
+def load_previous_secret(settings: Settings, name: str) -> bytes | None:
+    """Return the secret that was in force before the last rotation; None when there is none, or it is forgotten."""
+    try:
+        return _read_secret(settings.keys_dir / f"{name}.previous.secret")
+    except FileNotFoundError:
+        return None
+
+
+def rotate_secret(settings: Settings, name: str, *, keep_previous: bool = True) -> None:
+    """Put a fresh secret in the place of the present one; running programs take it up with their next request.
+
+    What the present one has signed stays good beside the new one, unless `keep_previous` is off.
+    """
+    load_secret(settings, name)
+    path, previous = settings.keys_dir / f"{name}.secret", settings.keys_dir / f"{name}.previous.secret"
+    if keep_previous:
+        kept = settings.keys_dir / f".{name}.previous.{os.getpid()}.{os.urandom(4).hex()}"
+        os.link(path, kept)
+        kept.replace(previous)
+    else:
+        previous.unlink(missing_ok=True)
+    _fresh_secret(settings.keys_dir, name).replace(path)
+
+
+_SECRETS: dict[Path, tuple[tuple[int, int], bytes]] = {}
+"""Secrets that were read, with the file they were read from: its inode and when that was last changed."""
+
+
+def _read_secret(path: Path) -> bytes:
+    found = path.stat()
+    file = (found.st_ino, found.st_ctime_ns)
+    known = _SECRETS.get(path)
+    if known is not None and known[0] == file:
+        return known[1]
+    secret = bytes.fromhex(path.read_text().strip())
+    _SECRETS[path] = (file, secret)
+    return secret
+
+
+def _fresh_secret(folder: Path, name: str) -> Path:
+    fresh = folder / f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(os.urandom(SECRET_BYTES).hex().encode())
+        out.flush()
+        os.fsync(out.fileno())
+    return fresh

@@ -8,6 +8,7 @@ valid when is told by places in the journals and needs no clock. A device that h
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -107,6 +108,21 @@ def former_keys(session: Session, device_id: str) -> list[FormerKey]:
     return list(session.execute(query).scalars())
 
 
+@dataclass(frozen=True)
+class SigningKeys:
+    """The keys of a device, apart from the database."""
+
+    present: bytes
+    former: tuple[tuple[bytes, list[dict[str, Any]]], ...]
+    """Replaced keys, the latest first, each with the heads up to which it still vouches."""
+
+
+def signing_keys(session: Session, device: Device) -> SigningKeys:
+    """Return the keys by which segments of a device may be signed."""
+    former = former_keys(session, device.id) if device.key_number > 1 else []
+    return SigningKeys(device.public_key, tuple((key.public_key, key.heads) for key in former))
+
+
 def vouches(named: Mapping[str, Any], journal: str, last: int, act_hash: str) -> bool:
     """Tell whether a segment of a journal up to act `last` lies before the head that a change of key has named."""
     if named["journal"] != journal:
@@ -114,19 +130,19 @@ def vouches(named: Mapping[str, Any], journal: str, last: int, act_hash: str) ->
     return bool(last < named["seq"] or (last == named["seq"] and act_hash == named["hash"]))
 
 
-def verify_segment(public_key: bytes, former: Sequence[FormerKey], head: SegmentHead) -> None:
-    """Check the signature of a segment by a device's key, or by a former one that may vouch for it.
+def verify_segment(keys: SigningKeys, head: SegmentHead) -> None:
+    """Check the signature of a segment by a device's present key, or by a former one that may vouch for it.
 
     Raises:
         Problem: `bad-signature`.
     """
     statement = head.statement()
     try:
-        verify_signature(public_key, statement, head.signature)
+        verify_signature(keys.present, statement, head.signature)
     except Problem:
-        for key in former:
-            before = any(vouches(named, head.journal, head.last, head.head) for named in key.heads)
-            if before and _verifies(key.public_key, statement, head.signature):
+        for key, heads in keys.former:
+            before = any(vouches(named, head.journal, head.last, head.head) for named in heads)
+            if before and _verifies(key, statement, head.signature):
                 return
         raise
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sqlalchemy.orm import Session
 
-from server.devices.keys import former_keys, verify_segment
+from server.devices.keys import signing_keys, verify_segment
 from server.devices.models import Device
 from server.errors import Problem
 from server.web.auth import Principal
@@ -16,9 +16,9 @@ def segment_verifier(session: Session, caller: Principal) -> Callable[[SegmentHe
     device = session.get(Device, caller.subject)
     if device is None:
         raise Problem("unauthenticated")
-    key, former = device.public_key, former_keys(session, device.id) if device.key_number > 1 else []
+    keys = signing_keys(session, device)
 
     def verify(head: SegmentHead) -> None:
-        verify_segment(key, former, head)
+        verify_segment(keys, head)
 
     return verify

@@ -16,7 +16,7 @@ import jwt
 from flask import current_app, g, request
 from sqlalchemy.orm import Session
 
-from server.config import load_secret
+from server.config import load_previous_secret, load_secret
 from server.errors import Problem
 from server.runtime import Runtime
 
@@ -108,19 +108,30 @@ def read_token(rt: Runtime, text: str) -> Mapping[str, Any]:
     if len(text) > MAX_TOKEN_CHARS:
         raise Problem("unauthenticated", detail="token too long", limit=MAX_TOKEN_CHARS)
     try:
-        claims = jwt.decode(
-            text,
-            _secret(rt),
-            algorithms=[ALGORITHM],
-            issuer=ISSUER,
-            audience=AUDIENCES,
-            # expiry is checked below, against the injected clock
-            options={"require": REQUIRED_CLAIMS, "verify_exp": False, "verify_iat": False},
-        )
+        try:
+            claims = _claims(text, _secret(rt))
+        except jwt.InvalidSignatureError:
+            previous = load_previous_secret(rt.settings, "jwt")
+            if previous is None:
+                raise
+            claims = _claims(text, previous)
     except jwt.PyJWTError as error:
         raise Problem("unauthenticated", detail=f"token refused: {error}") from error
     if not isinstance(claims["exp"], int) or claims["exp"] <= rt.now().timestamp():
         raise Problem("unauthenticated", detail="token expired")
+    return claims
+
+
+def _claims(text: str, secret: bytes) -> Mapping[str, Any]:
+    claims: Mapping[str, Any] = jwt.decode(
+        text,
+        secret,
+        algorithms=[ALGORITHM],
+        issuer=ISSUER,
+        audience=AUDIENCES,
+        # expiry is checked by the caller, against the injected clock
+        options={"require": REQUIRED_CLAIMS, "verify_exp": False, "verify_iat": False},
+    )
     return claims
 
 

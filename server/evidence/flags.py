@@ -14,6 +14,21 @@ TIME_TOLERANCE_MINUTES = 10
 """Clocks of handhelds and cameras drift by minutes; more is worth a look."""
 POSITION_TOLERANCE_M = 200
 """Satellite fixes in built-up areas are off by tens of metres; more is worth a look."""
+SAME_TYPES = {
+    "image/heic": "image/heif",
+    "image/jpg": "image/jpeg",
+    "audio/wave": "audio/wav",
+    "audio/x-wav": "audio/wav",
+    "audio/vnd.wave": "audio/wav",
+    "audio/mp3": "audio/mpeg",
+    "audio/m4a": "audio/mp4",
+    "audio/x-m4a": "audio/mp4",
+    "audio/ogg": "application/ogg",
+    "video/ogg": "application/ogg",
+    "audio/webm": "video/webm",
+    "video/x-m4v": "video/mp4",
+}
+"""Other names of the same type or container."""
 ENTITY_TOLERANCE_M = 500
 """Premises are larger than a satellite fix is wrong."""
 EDITORS = (
@@ -64,8 +79,7 @@ def compare(facts: MediaFacts, claims: Claims) -> list[Flag]:
     flags = []
     if facts.outcome != DECODED:
         flags.append(Flag(facts.outcome, {"found": facts.media_type, "reason": facts.reason or ""}))
-    typed = facts.outcome in (DECODED, NOT_A_PICTURE) or facts.media_type != UNKNOWN_TYPE
-    if typed and claims.media_type and _family(claims.media_type) != _family(facts.media_type):
+    if _is_typed(facts, claims) and claims.media_type and _family(claims.media_type) != _family(facts.media_type):
         flags.append(Flag("type-differs", {"declared": claims.media_type, "found": facts.media_type}))
     if facts.second_type:
         flags.append(Flag("second-type", {"found": facts.media_type, "second": facts.second_type}))
@@ -140,7 +154,14 @@ def _comparable(*datums: str) -> bool:
     return all(datum.strip().upper() in COMPARABLE_DATUMS for datum in datums)
 
 
+def _is_typed(facts: MediaFacts, claims: Claims) -> bool:
+    """Whether there is a type to compare: rarer sound and office formats are not recognised, and that is no finding."""
+    if facts.media_type != UNKNOWN_TYPE:
+        return True
+    return facts.outcome == NOT_A_PICTURE and (claims.media_type or "").lower().startswith("image/")
+
+
 def _family(media_type: str) -> str:
-    """HEIC and HEIF name the same container; everything else names itself."""
+    """Return one name for types that go by several, or that share a container; everything else names itself."""
     media_type = media_type.lower().partition(";")[0].strip()
-    return "image/heif" if media_type == "image/heic" else media_type
+    return SAME_TYPES.get(media_type, media_type)

@@ -24,8 +24,8 @@ MAX_TEXT_CHARS = 100
 DRAFT_DIVISOR = 8
 """JPEG decodes at an eighth: every coded bit is still read, in a sixty-fourth of the memory."""
 HASH_SIDE, HASH_FREQUENCIES = 32, 8
-MIN_CONTRAST = 2.0
-"""Mean size of the frequencies below which a picture is too flat to be told from other flat ones."""
+MIN_CONTRAST = 0.3
+"""Mean size of the frequencies below which a picture is too flat to be told from others: photos have 1 to 4."""
 SECOND_TYPES = ((b"%PDF-", "application/pdf"), (b"PK\x05\x06", "application/zip"), (b"<script", "text/html"))
 """Marks of other formats that programs look for inside a file."""
 LOOK_BYTES = 70_000

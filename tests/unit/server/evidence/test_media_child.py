@@ -241,3 +241,22 @@ def test_main_answers_line_by_line(
     main()
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["outcome"] for answer in answers] == ["decoded", "decoded"]
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(100), "video/mp4"),
+        (b"\0\0\0\x14ftypqt  " + bytes(64), "video/quicktime"),
+        (b"RIFF$\0\0\0WAVEfmt " + bytes(100), "audio/wave"),
+        (b"ID3\x03\0\0\0\0\0\x21" + bytes(100), "audio/mpeg"),
+        (b"OggS\0\2" + bytes(100), "application/ogg"),
+        (b"%PDF-1.7\n%%EOF", "application/pdf"),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600), "application/msword"),
+    ],
+    ids=["mp4", "mov", "wav", "mp3", "ogg", "pdf", "doc"],
+)
+def test_other_media_are_told_by_their_bytes(tmp_path: Path, data: bytes, media_type: str) -> None:
+    """Video, sound and documents are recognised without being opened."""
+    facts = facts_of(tmp_path, data)
+    assert (facts["outcome"], facts["media_type"]) == ("not-a-picture", media_type)

@@ -20,6 +20,7 @@ from server.fieldsync import decisions_api, erasure_api, feed_api
 from server.inspections import api as inspections_api
 from server.leads import api as leads_api
 from server.pages import api as pages
+from server.pages import quarantine_api
 from server.prooflog import api as prooflog_api
 from server.runtime import Runtime
 from server.telemetry import api as telemetry_api
@@ -91,6 +92,7 @@ def create_app(rt: Runtime) -> Flask:
     app.register_blueprint(health.blp)
     app.register_blueprint(docs.blp)
     app.register_blueprint(pages.blp)
+    app.register_blueprint(quarantine_api.blp)
     problems.register(app)
     app.after_request(_harden)
     return app

@@ -31,8 +31,11 @@ ALL = "all"
     "--records", default=0, type=click.IntRange(0, MAX_RECORDS),
     help="每个案例的规模，0 为各自默认 Records, files, messages or leaves of each case; 0: each case's own.",
 )  # fmt: skip
+@click.option("--peers", is_flag=True, help="同时测量其他产品 Measure other products as well, where installed.")
 @click.option("--list", "list_only", is_flag=True, help="列出全部基准 List what there is to measure.")
-def bench(*, name: str | None, json_file: Path | None, seconds: float, records: int, list_only: bool) -> None:
+def bench(
+    *, name: str | None, json_file: Path | None, seconds: float, records: int, peers: bool, list_only: bool
+) -> None:
     """性能基准，每项与同一次测得的极限并列。Measure one part beside its own limit, in the same run.
 
     Rates are only comparable within one run on one machine: read the ratio, not the rate. Everything runs on temporary
@@ -44,7 +47,7 @@ def bench(*, name: str | None, json_file: Path | None, seconds: float, records: 
         return
     rows: list[Row] = []
     for suite in SUITES.values() if name == ALL else [SUITES[name]]:
-        measured = _run(suite, Options(seconds, records))
+        measured = _run(suite, Options(seconds, records, peers))
         console.print(result_table(f"{suite.name}: {suite.about}", measured))
         for line in note_lines(measured):
             console.print(f"  {line}", style="dim", highlight=False)

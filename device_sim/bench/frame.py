@@ -27,6 +27,8 @@ class Options:
 
     seconds: float = DEFAULT_SECONDS
     records: int = 0
+    peers: bool = False
+    """Whether other products are measured as well, where they are installed."""
 
     def size(self, default: int) -> int:
         """Return how many records a case handles: what was asked for, else the case's own size."""

@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from device_sim.bench.brokers import BROKERS, BrokerAddress
+from device_sim.bench.bridge_ingester import TABLES
+from device_sim.bench.brokers import BROKERS, WINDOW, BrokerAddress
 from device_sim.bench.frame import BenchFailed, Options
 from device_sim.bench.installation import Installation
 from device_sim.bench.measurement import Measurement
@@ -97,26 +99,47 @@ class IngestBench:
 
     def stock(self, broker_name: str) -> Measurement:
         """Stock paho, json and executemany."""
+        with self._surroundings("sqlite", broker_name) as (home, store, broker):
+            settings = {"database": store.url.removeprefix("sqlite:///")}
+            return self._other(home, store, broker, "device_sim.bench.stock_ingester", settings)
+
+    def bridge(self, database: str, broker_name: str) -> Measurement:
+        """The peer: mq-bridge."""
+        with self._surroundings(database, broker_name) as (home, store, broker):
+            store.run(TABLES[database])
+            store.count = "SELECT count(*) FROM reading"
+            url = store.url.replace("sqlite:///", "sqlite://").replace("+psycopg", "")
+            settings = {"database": database, "url": url, "window": WINDOW}
+            return self._other(home, store, broker, "device_sim.bench.bridge_ingester", settings)
+
+    @contextmanager
+    def _surroundings(self, database: str, broker_name: str) -> Iterator[tuple[Path, Store, BrokerAddress]]:
         home = self._fresh_folder()
-        config, log = home / "stock.json", home / "stock.log"
-        with STORES["sqlite"](home) as store, BROKERS[broker_name](home / "broker") as broker:
-            settings = {"host": HOST, "port": broker.port, "user": INGEST_USER, "password": broker.ingest_password}
-            descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as out:
-                json.dump({**settings, "database": store.url.removeprefix("sqlite:///")}, out)
-            with log.open("wb") as out_log:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "device_sim.bench.stock_ingester", str(config)],
-                    stdin=subprocess.DEVNULL, stdout=out_log, stderr=out_log,
-                )  # fmt: skip
-            program = Program("stock ingester", process, log)
-            try:
-                _wait_ready(program, "ready")
-                return self._measure(broker, program, store)
-            except ProgramFailed as error:
-                raise BenchFailed(str(error)) from error
-            finally:
-                program.stop()
+        with STORES[database](home) as store, BROKERS[broker_name](home / "broker") as broker:
+            yield home, store, broker
+
+    def _other(
+        self, home: Path, store: Store, broker: BrokerAddress, module: str, more: Mapping[str, object]
+    ) -> Measurement:
+        """Run an ingester that is not the product: a module that reads its settings from a file and says `ready`."""
+        config, log = home / "other.json", home / "other.log"
+        settings = {"host": HOST, "port": broker.port, "user": INGEST_USER, "password": broker.ingest_password, **more}
+        descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            json.dump(settings, out)
+        with log.open("wb") as out_log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, str(config)],
+                stdin=subprocess.DEVNULL, stdout=out_log, stderr=out_log,
+            )  # fmt: skip
+        program = Program(module, process, log)
+        try:
+            _wait_ready(program, "ready")
+            return self._measure(broker, program, store)
+        except ProgramFailed as error:
+            raise BenchFailed(str(error)) from error
+        finally:
+            program.stop()
 
     def _fresh_folder(self) -> Path:
         self.runs += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from device_sim.bench.brokers import mosquitto_program
@@ -17,7 +18,7 @@ from device_sim.bench.frame import BenchFailed, Case, Options, Suite
 from device_sim.bench.ingest_runs import IngestBench, RunPlan
 from device_sim.bench.measurement import PRODUCT, RAW
 
-MOSQUITTO = "mosquitto"
+MOSQUITTO, PEER = "mosquitto", "mq-bridge"
 PLANS = {
     "sqlite": RunPlan(rules=False),
     "sqlite-rules": RunPlan(),
@@ -35,6 +36,11 @@ def _open(options: Options, folder: Path) -> Iterator[list[Case]]:
     bench = IngestBench(options, folder)
     cases = [Case(RAW, "stock", "messages", partial(bench.stock, MOSQUITTO))]
     cases += [Case(PRODUCT, name, "messages", partial(bench.product, plan)) for name, plan in PLANS.items()]
+    if options.peers:
+        if find_spec("mq_bridge") is None:
+            raise BenchFailed("mq-bridge is missing: pip install mq-bridge")
+        databases = ("sqlite", "postgresql")
+        cases += [Case(PEER, name, "messages", partial(bench.bridge, name, MOSQUITTO)) for name in databases]
     yield cases
 
 

@@ -28,6 +28,8 @@ class Store(Protocol):
 
     url: str
     durability: str
+    count: str
+    """The query that counts stored readings."""
 
     def stored(self) -> int:
         """Return how many valid readings are committed."""
@@ -49,7 +51,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         """Name the file."""
-        self.path, self.url = path, f"sqlite:///{path}"
+        self.path, self.url, self.count = path, f"sqlite:///{path}", STORED
         self._reader: Any = None
 
     def stored(self) -> int:
@@ -57,7 +59,7 @@ class SqliteStore:
         if self._reader is None:
             self._reader = connect(self.path, read_only=True)
         try:
-            row = self._reader.execute(STORED).fetchone()
+            row = self._reader.execute(self.count).fetchone()
         except OperationalError:
             return 0  # the tables are not there yet
         return int(row[0]) if row else 0
@@ -91,7 +93,7 @@ class PostgresStore:
     def __init__(self, address: str, restart: Callable[[], None]) -> None:
         """Connect."""
         self.url = address.replace("postgresql://", "postgresql+psycopg://", 1)
-        self._address, self._restart = address, restart
+        self._address, self._restart, self.count = address, restart, STORED
         self._connection = psycopg.connect(address, autocommit=True)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -106,7 +108,7 @@ class PostgresStore:
 
     def stored(self) -> int:
         """Count by the running total."""
-        row = self._connection.execute(STORED).fetchone()
+        row = self._connection.execute(self.count.encode()).fetchone()
         return int(row[0]) if row else 0
 
     def run(self, statement: str) -> None:

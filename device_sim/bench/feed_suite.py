@@ -27,7 +27,8 @@ from device_sim.bench.measurement import PRODUCT, RAW, Measurement
 from device_sim.bench.own_process import in_own_process
 from device_sim.bench.process_figures import cpu_s, peak_rss_mb, proportional_mb, reset_peak
 from device_sim.bench.raw_sync import connect, raw_pull
-from device_sim.handheld.client import DEVICE, OFFICER, Handheld
+from device_sim.handheld.client import DEVICE, Handheld
+from device_sim.handheld.sharing import OFFICER
 
 ENTITIES, CHECKLISTS = 100_000, 2_000
 SUB_ITEMS = 20

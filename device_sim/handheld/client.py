@@ -15,23 +15,29 @@ import httpx
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from device_sim.handheld.clocks import ExchangeKeeper
 from device_sim.handheld.forms import Form, open_form
 from device_sim.handheld.journal import JournalWriter, verify_journals
+from device_sim.handheld.keys import KEY, begin_change, finish_change, key_in, public_text
 from device_sim.handheld.link import Backoff, Link, Refused, base64url, problem_of
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.pull import Puller
 from device_sim.handheld.push import Pusher
 from device_sim.handheld.receipts import Receipts
+from device_sim.handheld.sharing import OFFICER, let_in, unlock
+from device_sim.handheld.standing import announcement
 from device_sim.handheld.statuses import StatusReader
 from device_sim.handheld.store import EvidenceFile, HandheldStore
 from device_sim.handheld.uploads import Uploader
+from device_sim.handheld.wiping import erase, last_word, leave_last_word, say_last_word
 from sync.acts import DELETE
 from sync.dots import Dot
 from sync.journal import Break
-from sync.statements import enrol_statement
+from sync.statements import enrol_statement, share_statement
 
-KEY, DEVICE, OFFICER, EPOCH = "key", "device", "officer", "epoch"
+DEVICE, EPOCH = "device", "epoch"
 """Names of single values in the store."""
+KEY_BYTES, PIN_SALT_BYTES = 32, 16
 
 
 class NotEnrolled(Exception):
@@ -68,12 +74,15 @@ class Handheld:
     ) -> None:
         self.outside = outside or Outside()
         self.client = client
+        self._last_word = last_word(folder)
+        if self._last_word:
+            erase(folder)  # it may have died in the middle of it
         self.store = HandheldStore(folder)
         self.counts: Counter[str] = Counter()
         self.boot = self.outside.new_id()
+        self._exchanges = ExchangeKeeper(self.boot)
         if not self.store.get(KEY):
             self.store.put(KEY, (key or self.outside.random_bytes(32)).hex())
-        self._key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self.store.get(KEY)))
         self._backoff = backoff or Backoff()
         self._link: Link | None = None
 
@@ -90,28 +99,52 @@ class Handheld:
 
     @property
     def officer(self) -> str:
-        """The officer this device belongs to; empty before enrolment."""
+        """The officer who has unlocked this device; empty before enrolment."""
         return self.store.get(OFFICER)
 
     @property
     def public_key(self) -> str:
         """The raw Ed25519 public key in base64url."""
-        return base64url(self._key.public_key().public_bytes_raw())
+        return public_text(key_in(self.store))
 
-    def enrol(self, token: str, officer: str, name: str) -> str:
+    def enrol(self, token: str, officer: str, name: str, *, pin: str = "") -> str:
         """Ask for enrolment with a token of the officer's account; returns the device id, which must then be approved.
 
         May be repeated: the server knows the key. Raises `Refused`, or httpx's errors when the server is not reached.
         """
-        proof = base64url(self._key.sign(enrol_statement(self.public_key, officer)))
+        proof = base64url(key_in(self.store).sign(enrol_statement(self.public_key, officer)))
         body = {"public_key": self.public_key, "proof": proof, "name": name}
         response = self.client.post("/api/v1/devices", json=body, headers={"Authorization": f"Bearer {token}"})
         if response.status_code != 201:
             raise Refused(response.status_code, problem_of(response))
         with self.store.saving():
             self.store.put(DEVICE, str(response.json()["device"]))
-            self.store.put(OFFICER, officer)
+            let_in(self.store, officer, pin, self.outside.random_bytes(PIN_SALT_BYTES))
         return self.device
+
+    def join(self, token: str, officer: str, pin: str) -> None:
+        """Let another officer, signed in with this token, work on the device too, and unlock it for them.
+
+        Raises `Refused`, `Locked` for a PIN that is too short, or httpx's errors when the server is not reached.
+        """
+        proof = base64url(key_in(self.store).sign(share_statement(self.device, officer)))
+        path, headers = f"/api/v1/devices/{self.device}/officers", {"Authorization": f"Bearer {token}"}
+        response = self.client.post(path, json={"proof": proof}, headers=headers)
+        if response.status_code != 200:
+            raise Refused(response.status_code, problem_of(response))
+        let_in(self.store, officer, pin, self.outside.random_bytes(PIN_SALT_BYTES))
+
+    def unlock(self, officer: str, pin: str) -> None:
+        """Go on in another officer's name; needs no network. Raises `Locked`."""
+        unlock(self.store, officer, pin)
+
+    def change_key(self) -> None:
+        """Change the device's key. What was begun and not answered goes on at the next sync.
+
+        Raises `Refused` and `Unreachable`.
+        """
+        begin_change(self.store, self.device, self.outside.random_bytes(KEY_BYTES))
+        self.counts["keys_changed"] += finish_change(self.store, self.link, self.device)
 
     # Work in the field: needs no network.
 
@@ -170,8 +203,15 @@ class Handheld:
         if not self.device:
             raise NotEnrolled("enrol the handheld before syncing it")
         if self._link is None:
-            self._link = Link(self.client, self.outside, self.device, self._key.sign, self._backoff, self.counts)
+            self._link = Link(
+                self.client, self.outside, self.device, key_in(self.store).sign, self._backoff, self.counts,
+                exchanges=self._exchanges, announce=self._announce,
+            )  # fmt: skip
         return self._link
+
+    def _announce(self) -> dict[str, Any]:
+        acts, files = self.store.pending_count(), len(self.store.evidence(uploaded=False))
+        return {"client": announcement(), "pending_acts": acts, "pending_files": files}
 
     def pull(self) -> int:
         """Pull this device's scope; returns how many lines came."""
@@ -194,12 +234,42 @@ class Handheld:
         return Receipts(self.store, self.link).delete_copies(self.outside.wall_ms())
 
     def sync(self) -> None:
-        """Push, upload, pull, and take in what became of this device's acts and files."""
+        """Push, upload, pull, and take in what became of this device's acts and files.
+
+        A device that may only hand in does no more than that; when it is to be wiped, it erases itself.
+        """
+        if self._last_word:
+            self._say_last_word()
+            return
+        finish_change(self.store, self.link, self.device)
         self.push()
         self.upload()
+        if self.link.standing.wipe_ordered_at_ms is not None:
+            self.wipe(self.link.standing.wipe_ordered_at_ms)
+            return
+        if self.link.standing.only_hands_in:
+            self.refresh_statuses()
+            return
         self.pull()
         self.refresh_statuses()
         self.collect_receipts()
+
+    def wipe(self, ordered_at_ms: int) -> None:
+        """Erase this handheld by an order of the office, and tell the server what was lost. Raises `Unreachable`."""
+        leave_last_word(self.store, bytes.fromhex(self.store.get(KEY)), self.device, ordered_at_ms)
+        self._last_word = last_word(self.store.folder)
+        self.store.close()
+        erase(self.store.folder)
+        self.store = HandheldStore(self.store.folder)
+        self.counts["wiped"] += 1
+        self._say_last_word()
+
+    def _say_last_word(self) -> None:
+        word = self._last_word or {}
+        key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(word["key"]))
+        link = Link(self.client, self.outside, word["device"], key.sign, self._backoff, self.counts)
+        say_last_word(self.store.folder, link, word)
+        self._last_word = self._link = None
 
     def refresh_statuses(self) -> int:
         """Take in what became of this device's acts since their receipts; returns how many changed."""

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+from device_sim.handheld.clocks import ExchangeKeeper
 from device_sim.handheld.outside import Outside
+from device_sim.handheld.standing import Standing, standing_of
 from sync.statements import sign_in_statement
 
 T = TypeVar("T")
@@ -94,6 +96,11 @@ class Link:
     sign: Signer
     backoff: Backoff = field(default_factory=Backoff)
     counts: Counter[str] = field(default_factory=Counter)
+    exchanges: ExchangeKeeper | None = None
+    announce: Callable[[], dict[str, Any]] = dict
+    """What goes along with a sign-in, unsigned."""
+    standing: Standing = field(default_factory=Standing)
+    """What the last sign-in said."""
     _token: str = ""
     _clock_offset_ms: int = 0
 
@@ -117,7 +124,7 @@ class Link:
 
         Raises `Again` for answers worth another attempt (an expired token is renewed first) and `Refused` for others.
         """
-        headers = {**request.pop("headers", {}), "Authorization": f"Bearer {self._token or self._sign_in()}"}
+        headers = {**request.pop("headers", {}), "Authorization": f"Bearer {self._token or self.sign_in()}"}
         with self.client.stream(method, path, headers=headers, **request) as response:
             if response.status_code >= 300:
                 response.read()
@@ -134,19 +141,26 @@ class Link:
             response.read()
         return response
 
+    def ready(self) -> None:
+        """Sign in, if that has not been done yet. Belongs inside `attempt`."""
+        if not self._token:
+            self.sign_in()
+
     def _judge(self, response: httpx.Response) -> None:
         if response.status_code in _AGAIN:
             wished = response.headers.get("Retry-After", "")
             raise Again(f"status {response.status_code}", float(wished) if wished.isdecimal() else 0.0)
         raise Refused(response.status_code, problem_of(response))
 
-    def _sign_in(self) -> str:
+    def sign_in(self) -> str:
         """Get a fresh token. When the server says that the clock is off, its time is used from then on."""
         at_ms = max(0, self.outside.wall_ms() + self._clock_offset_ms)
         nonce = base64url(self.outside.random_bytes(NONCE_BYTES))
         signature = base64url(self.sign(sign_in_statement(self.device, at_ms, nonce)))
-        body = {"device": self.device, "at_ms": at_ms, "nonce": nonce, "signature": signature}
+        body = {"device": self.device, "at_ms": at_ms, "nonce": nonce, "signature": signature, **self.announce()}
+        sent_mono_ms = self.outside.mono_ms()
         response = self.client.post("/api/v1/sign-in/device", json=body)
+        received_mono_ms = self.outside.mono_ms()
         if response.status_code == 401:
             server_ms = problem_of(response).get("server_ms")
             if isinstance(server_ms, int) and not isinstance(server_ms, bool):
@@ -157,9 +171,13 @@ class Link:
             self._judge(response)
         self.counts["sign_ins"] += 1
         try:
-            self._token = str(response.json()["token"])
-        except (ValueError, KeyError, TypeError) as error:
+            reply = response.json()
+            self._token, self.standing = str(reply["token"]), standing_of(reply)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Again("the answer to the sign-in is not readable") from error
+        server_ms = reply.get("server_ms")
+        if self.exchanges is not None and type(server_ms) is int:
+            self.exchanges.note(sent_mono_ms, server_ms, received_mono_ms)
         return self._token
 
 

@@ -90,7 +90,7 @@ class Visit:
     ) -> None:
         self.handheld, self.task, self.inspection, self.plan, self.camera = handheld, task, inspection, plan, camera
         self.role = task.role_of(handheld.officer)
-        self._mark = f"visit:{task.inspection}"
+        self._mark = f"visit:{task.inspection}:{handheld.officer}"
 
     def carry_out(self) -> bool:
         """Do all steps that are not done yet; False when this officer's handheld has no part in the visit."""

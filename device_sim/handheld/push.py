@@ -12,6 +12,7 @@ from sync.dots import Dot
 from sync.journal import MAX_SEGMENT_ACTS, MAX_SEGMENT_BYTES, SEGMENT_TYPE, SegmentHead
 
 PUSH_PATH = "/api/v1/sync/push"
+PENDING_HEADER = "Fieldproof-Pending"
 SEGMENT_ACTS = 200
 SEGMENT_BYTES = 1024 * 1024
 """A segment is lost whole when its connection is cut, so it is kept far below what the protocol allows."""
@@ -93,7 +94,12 @@ class Pusher:
         """One attempt; a reply that does not answer these very acts counts as spoiled on the way."""
         self.link.counts["push_requests"] += 1
         self.link.counts["push_bytes"] += len(body)
-        response = self.link.request("POST", PUSH_PATH, content=body, headers={"Content-Type": SEGMENT_TYPE})
+        left = max(0, self.store.pending_count() - len(acts)), len(self.store.evidence(uploaded=False))
+        headers = {"Content-Type": SEGMENT_TYPE, PENDING_HEADER: f"{left[0]} {left[1]}"}
+        self.link.ready()  # the sign-in tells the server's time, which goes along
+        if self.link.exchanges is not None:
+            headers |= self.link.exchanges.headers()
+        response = self.link.request("POST", PUSH_PATH, content=body, headers=headers)
         if not response.content.endswith(b"\n"):
             raise Again("the reply was cut")
         first, *lines = response.content.removesuffix(b"\n").split(b"\n")

@@ -306,19 +306,6 @@ def test_an_expired_token_is_renewed(platform: Platform, handheld: MakeHandheld,
     assert device.counts["sign_ins"] == 2
 
 
-def test_a_revoked_handheld_is_refused_and_keeps_its_acts(platform: Platform, handheld: MakeHandheld) -> None:
-    """Revocation works at once; what the device wrote stays pending on it."""
-    device = handheld()
-    work = dispatched(platform, 1)
-    device.pull()
-    visits(device, work, ALONE)[0].carry_out()
-    answer = platform.client().post(f"/api/v1/devices/{device.device}/revoke", headers=platform.operator)
-    assert answer.status_code == 200
-    with pytest.raises(Refused, match="401"):
-        device.push()
-    assert device.store.pending_count() == sum(device.store.act_counts().values()) > 0
-
-
 def test_enrolment_may_be_repeated_and_wrong_ones_are_refused(platform: Platform, handheld: MakeHandheld) -> None:
     """The same key gives the same device; a proof for another officer does not verify."""
     device = handheld(enrol=False)

@@ -8,10 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from device_sim.handheld.client import DEVICE, OFFICER, Handheld
+from device_sim.handheld.client import DEVICE, Handheld
 from device_sim.handheld.link import Backoff
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.served import ServedRecord
+from device_sim.handheld.sharing import OFFICER
 from sync.acts import split_line
 from sync.digest import digest_of, range_key, record_pair
 from sync.ids import uuid7

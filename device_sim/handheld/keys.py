@@ -1,0 +1,70 @@
+"""The handheld's key pair, and changing it: saved before it is sent, so that neither side is ever left without one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from device_sim.handheld.link import Link, Refused, base64url
+from device_sim.handheld.store import HandheldStore
+from sync.statements import JournalHead, key_statement
+
+KEY, NEXT_KEY = "key", "next_key"
+"""Names of single values in the store: the seed in use, and a change that was begun."""
+
+
+def key_in(store: HandheldStore) -> Ed25519PrivateKey:
+    """The key in use."""
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(store.get(KEY)))
+
+
+def public_text(key: Ed25519PrivateKey) -> str:
+    """The raw public key in base64url."""
+    return base64url(key.public_key().public_bytes_raw())
+
+
+def begin_change(store: HandheldStore, device: str, seed: bytes) -> None:
+    """Save a change of the key, statement and signatures included; one that was begun before goes on."""
+    if store.get(NEXT_KEY):
+        return
+    old, new = key_in(store), Ed25519PrivateKey.from_private_bytes(seed)
+    pending = [journal for journal in store.journals() if store.unconfirmed_acts(journal, 1)]
+    heads = [JournalHead(journal, *store.head(journal)) for journal in pending]
+    statement = key_statement(device, public_text(old), public_text(new), heads)
+    body = {
+        "public_key": public_text(new),
+        "heads": [{"journal": head.journal, "seq": head.seq, "hash": head.hash} for head in heads],
+        "signature": base64url(old.sign(statement)),
+        "proof": base64url(new.sign(statement)),
+    }
+    store.put(NEXT_KEY, json.dumps({"seed": seed.hex(), "body": body}))
+
+
+def finish_change(store: HandheldStore, link: Link, device: str) -> bool:
+    """Send a change that was begun, and go on with the new key; False when none was begun.
+
+    Raises `Refused` and `Unreachable`; the change then stays begun.
+    """
+    begun = store.get(NEXT_KEY)
+    if not begun:
+        return False
+    change: dict[str, Any] = json.loads(begun)
+    new = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(change["seed"]))
+    try:
+        link.attempt(lambda: link.request("POST", f"/api/v1/devices/{device}/key", json=change["body"]))
+    except Refused as refusal:
+        if refusal.status != 401:
+            raise
+        old, link.sign = link.sign, new.sign  # the reply was lost, and the old key is none any more
+        try:
+            link.attempt(link.sign_in)
+        except Refused:
+            link.sign = old
+            raise
+    with store.saving():
+        store.put(KEY, change["seed"])
+        store.put(NEXT_KEY, "")
+    link.sign = new.sign
+    return True

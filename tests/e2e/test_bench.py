@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 CASES = {
     "sync": ("push-25", "push-200", "push-500", "update-200", "pull"),
     "feed": ("first-sync", "second-sync", "stream", "stream-zstd"),
-    "evidence": ("upload", "verify"),
+    "evidence": ("upload", "upload-100-parallel", "verify"),
     "ingest": ("sqlite", "sqlite-mosquitto") if mosquitto_program() else ("sqlite",),
     "prove": ("append", "prove"),
 }

@@ -11,8 +11,10 @@ from server.accounts import api as accounts_api
 from server.accounts import service as accounts
 from server.analytics import api as analytics_api
 from server.behaviors import api as behaviors_api
+from server.codes import api as codes_api
 from server.devices import api as devices_api
 from server.devices import standing
+from server.entities import api as entities_api
 from server.evidence import api as evidence_api
 from server.exchange import api as exchange_api
 from server.fieldsync import api as fieldsync_api
@@ -39,6 +41,8 @@ DOMAINS = (
     decisions_api,
     erasure_api,
     feed_api,
+    codes_api,
+    entities_api,
     inspections_api,
     evidence_api,
     telemetry_api,

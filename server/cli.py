@@ -18,7 +18,9 @@ from server.app import create_app
 from server.casefile.cli import export
 from server.casefile.cli import verify as verify_bundle
 from server.config import load_settings, rotate_secret
+from server.entities.cli import entities as entities_commands
 from server.errors import Problem
+from server.inspections.draw_cli import draw
 from server.migrating import migrate_database
 from server.province.generate import MAX_ENTITIES
 from server.province.seeding import seed_province
@@ -229,6 +231,8 @@ def openapi() -> None:
 
 
 main.add_command(export)
+main.add_command(draw)
+main.add_command(entities_commands)
 
 
 @main.command()

@@ -1,0 +1,1 @@
+"""Serving the code tables of `schemas.codes`, with the labels of any day."""

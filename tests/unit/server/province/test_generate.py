@@ -1,0 +1,53 @@
+"""The sample province: deterministic, check-valid, spread over real divisions and the nine sectors."""
+
+from collections import Counter
+
+from schemas.codes import code_table
+from schemas.divisions import divisions, path_of
+from schemas.identifiers import check_checklist_code, check_item_code, check_uscc
+from schemas.kinds import KINDS
+from server.province import generate
+from server.province.content import SECTORS
+
+
+def test_the_same_seed_gives_the_same_province() -> None:
+    """Rows depend on the seed alone, and a larger province begins with the smaller one's whole chunks."""
+    assert list(generate.entities(30, 7)) == list(generate.entities(30, 7))
+    assert list(generate.entities(30, 7)) != list(generate.entities(30, 8))
+    assert next(generate.entities(generate.CHUNK + 1, 7)) == next(generate.entities(generate.CHUNK, 7))
+    assert list(generate.officers(7)) == list(generate.officers(7))
+
+
+def test_entities_are_valid() -> None:
+    """Codes pass both checks and are distinct, places are townships, grades and sectors are in their tables."""
+    rows = [row for chunk in generate.entities(3_000, 7) for row in chunk]
+    assert [row["uscc"] for row in rows if check_uscc(row["uscc"])] == []
+    assert len({row["uscc"] for row in rows}) == len({row["id"] for row in rows}) == len(rows)
+    assert {divisions()[row["region"]].level for row in rows} == {"township"}
+    assert {row["region"][:4] for row in rows} == {code[:4] for code in generate.offices()}
+    for field, table in (("risk", "risk_grade"), ("credit", "credit_grade"), ("sector", "sector")):
+        assert {row[field] for row in rows} == set(code_table(table).current.entries)
+    assert all(29 <= row["lat"] <= 33.5 and 108 <= row["lon"] <= 116.5 for row in rows)
+    assert min(Counter(row["sector"] for row in rows).values()) > 200
+
+
+def test_items_and_checklists_are_valid() -> None:
+    """Nine sectors, each with an item and a checklist that the kinds' schemas take."""
+    pairs = list(generate.items_and_checklists(7))
+    assert [item["sector"] for item, _ in pairs] == list(code_table("sector").current.entries)
+    for item, checklist in pairs:
+        assert check_item_code(item["code"]) is None
+        assert check_checklist_code(checklist["code"]) is None
+        fields = {name: value for name, value in checklist.items() if name != "id"}
+        KINDS["checklist"].schema().load(fields)
+    assert len({item["code"] for item, _ in pairs}) == len(SECTORS) == 9
+
+
+def test_officers_stand_in_every_city_and_sector() -> None:
+    """Enough of each department in each city for a draw, and some certificates that have expired."""
+    staff = list(generate.officers(7))
+    counted = Counter((row["region"], row["department"]) for row in staff)
+    assert set(counted.values()) == {generate.OFFICERS_PER_OFFICE}
+    assert len(counted) == len(generate.offices()) * len(SECTORS)
+    assert 0 < sum(row["certificate_valid_until"].year < 2026 for row in staff) < len(staff) / 10
+    assert all(path_of(row["region"])[0].code == "420000" for row in staff)

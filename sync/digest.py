@@ -12,7 +12,7 @@ at again, so the work is proportional to the difference and not to the set.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 STATE_BYTES = 256
@@ -150,29 +150,6 @@ def split_range(pairs: Iterable[Pair], prefix: str) -> dict[str, SetDigest]:
             child = key[: len(prefix) + 1]
             ranges[child] = ranges.get(child, SetDigest()).add(identifier, content_hash)
     return ranges
-
-
-def differing_ranges(
-    ours: Callable[[str], Mapping[str, SetDigest]], theirs: Callable[[str], Mapping[str, SetDigest]]
-) -> list[str]:
-    """The smallest ranges in which two sets differ, each with at most MAX_RANGE_PAIRS pairs on either side.
-
-    `ours` and `theirs` split a range as `split_range` does; each is asked only about ranges that differ.
-    """
-    found: list[str] = []
-    waiting = [""]
-    while waiting:
-        prefix = waiting.pop()
-        here, there = ours(prefix), theirs(prefix)
-        for child in sorted(here.keys() | there.keys()):
-            left, right = here.get(child, SetDigest()), there.get(child, SetDigest())
-            if left == right:
-                continue
-            if max(left.count, right.count) <= MAX_RANGE_PAIRS:
-                found.append(child)
-            else:
-                waiting.append(child)
-    return sorted(found)
 
 
 def _wide_hash(identifier: str, content_hash: bytes) -> int:

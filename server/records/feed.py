@@ -71,7 +71,7 @@ def visible(scope: FeedScope) -> ColumnElement[bool]:
 
 def shared_part(scope: FeedScope) -> ColumnElement[bool]:
     """Return the condition for what a scope sees although it is assigned to nobody."""
-    return and_(_placed(SyncedRecord, scope), SyncedRecord.assigned.is_(False))
+    return and_(_placed(SyncedRecord, scope), not_(SyncedRecord.assigned))
 
 
 def assigned_part(scope: FeedScope) -> ColumnElement[bool]:

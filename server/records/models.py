@@ -31,6 +31,10 @@ class ServerState(Base):
     """Position up to which leaves may have been forgotten: a cursor before it ends with a comparison of digests."""
 
 
+SHARED = text("NOT assigned")
+"""Records that are assigned to nobody: few among many, and read alone for first syncs and digests."""
+
+
 class SyncedRecord(Base):
     """The merged state of one record."""
 
@@ -39,6 +43,7 @@ class SyncedRecord(Base):
         Index(None, "position", unique=True),
         Index(None, "parent", sqlite_where=PART, postgresql_where=PART),
         Index(None, "kind", "region"),
+        Index("ix_synced_record_shared", "position", sqlite_where=text("assigned = 0"), postgresql_where=SHARED),
     )
 
     kind: Mapped[str] = mapped_column(String(32), primary_key=True)

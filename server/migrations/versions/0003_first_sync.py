@@ -1,4 +1,4 @@
-"""Leaves: who is told that a record has left their scope, and how far those notes reach back."""
+"""Leaves: who is told that a record has left their scope, and how far those notes reach back; shared records alone."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,6 +24,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_record_leave_kind_id"), "record_leave", ["kind", "id"])
     op.create_index(op.f("ix_record_leave_at"), "record_leave", ["at"])
+    op.create_index(
+        "ix_synced_record_shared",
+        "synced_record",
+        ["position"],
+        sqlite_where=sa.text("assigned = 0"),
+        postgresql_where=sa.text("NOT assigned"),
+    )
     with op.batch_alter_table("server_state") as table:
         table.add_column(sa.Column("leaves_expired_to", sa.BigInteger(), server_default="0", nullable=False))
 
@@ -32,6 +39,7 @@ def downgrade() -> None:
     """Take the revision back."""
     with op.batch_alter_table("server_state") as table:
         table.drop_column("leaves_expired_to")
+    op.drop_index("ix_synced_record_shared", table_name="synced_record")
     op.drop_index(op.f("ix_record_leave_at"), table_name="record_leave")
     op.drop_index(op.f("ix_record_leave_kind_id"), table_name="record_leave")
     op.drop_table("record_leave")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.digest import (
-    MAX_RANGE_PAIRS,
     LeafChanges,
     Pair,
     SetDigest,
-    differing_ranges,
     digest_of,
     leaf_of,
     range_key,
@@ -107,36 +104,6 @@ def test_what_is_no_range_is_refused(prefix: str) -> None:
     """A prefix from outside is checked."""
     with pytest.raises(ValueError, match=r"not a range"):
         split_range([], prefix)
-
-
-def test_a_difference_is_located_with_few_questions() -> None:
-    """Three changed pairs among 5,000 are found in a few small ranges, asking about few ranges."""
-    ours = numbered(5000)
-    theirs = [pair for pair in ours if pair[0] != "id-17"]
-    theirs[40] = (theirs[40][0], bytes(32))
-    theirs.append(("id-new", bytes(32)))
-    asked: list[str] = []
-
-    def splitter(pairs: list[Pair]) -> Callable[[str], Mapping[str, SetDigest]]:
-        def split(prefix: str) -> Mapping[str, SetDigest]:
-            asked.append(prefix)
-            return split_range(pairs, prefix)
-
-        return split
-
-    found = differing_ranges(splitter(ours), splitter(theirs))
-    changed = {"id-17", theirs[40][0], "id-new"}
-    assert {prefix for prefix in found if any(range_key(name).startswith(prefix) for name in changed)} == set(found)
-    assert all(any(range_key(name).startswith(prefix) for prefix in found) for name in changed)
-    assert len(asked) <= 2 * (1 + 3 + 3)
-    for prefix in found:
-        assert sum(range_key(name).startswith(prefix) for name, _ in ours) <= MAX_RANGE_PAIRS
-
-
-def test_equal_sets_have_no_differing_range() -> None:
-    """Nothing is found, and only the top is asked."""
-    pairs = numbered(100)
-    assert differing_ranges(lambda prefix: split_range(pairs, prefix), lambda p: split_range(pairs[::-1], p)) == []
 
 
 @given(st.dictionaries(st.text(max_size=4), st.binary(max_size=3), max_size=30), st.integers(0, 30))

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
+from schemas.kinds import KINDS, personal_fields
 from server.db.engine import IN_LIST_LIMIT
 from server.errors import Problem
 from server.fieldsync.checks import CheckedAct
@@ -79,7 +80,9 @@ def without_erased(
         if order is None or (isinstance(found, CheckedAct) and found.header.personal is None):
             kept.append(act)
             continue
-        kept.append(replace(act, parts=ActParts(act.parts.header, act.parts.body, b"")))
+        private = personal_of(_key(act)[0])
+        bad = isinstance(found, Problem) and may_hold(act.parts.body, private)
+        kept.append(replace(act, parts=ActParts(act.parts.header, b"" if bad else act.parts.body, b"")))
         dot = Dot(str(act.members["journal"]), act.seq)
         names = _destroy(session, dot, act, order)
         if isinstance(found, CheckedAct):
@@ -102,6 +105,17 @@ def _destroy(session: Session, dot: Dot, act: LinkedAct, order: str) -> list[str
     session.add(ErasedAct(journal=dot.journal, seq=dot.seq, order=order, fields=names))
     session.flush()
     return names
+
+
+def personal_of(kind: str) -> frozenset[str]:
+    """Return the names of a kind's personal fields; none for a kind that is not known."""
+    return personal_fields(KINDS[kind].schema) if kind in KINDS else frozenset()
+
+
+def may_hold(body: bytes, private: frozenset[str]) -> bool:
+    """Tell whether the body of an act that is not sound may hold personal data in the wrong place."""
+    names = field_names(body)
+    return names is None or not private.isdisjoint(names)
 
 
 def _left_names(part: bytes) -> list[str]:

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schemas.kinds import KINDS, personal_fields
 from server.audit.service import SYSTEM, record_event
 from server.behaviors.models import Behavior
 from server.behaviors.service import erase_personal
@@ -23,7 +22,7 @@ from server.errors import Problem
 from server.evidence.retention import destroy_again, erase_evidence
 from server.fieldsync import erasure_ledger
 from server.fieldsync.conflicts import given_reason
-from server.fieldsync.erased import field_names, notify
+from server.fieldsync.erased import field_names, may_hold, notify, personal_of
 from server.fieldsync.history import read_act
 from server.fieldsync.models import ErasedAct, ErasedRecord, ErasureNotice, ErasureOrder
 from server.prooflog.service import enqueue
@@ -245,13 +244,13 @@ def _execute(session: Session, rt: Runtime, order: ErasureOrder, at: datetime, k
 
 def _erase_acts(session: Session, key: Key, order: str) -> dict[Dot, list[str]]:
     """Destroy the personal data of all acts on a record, whatever became of them; returns what each had set."""
-    private = personal_fields(KINDS[key[0]].schema) if key[0] in KINDS else frozenset()
+    private = personal_of(key[0])
     erased: dict[Dot, list[str]] = {}
     devices: set[str] = set()
     query = select(Act).where(Act.kind == key[0], Act.record == key[1])
     for act in session.execute(query.order_by(Act.journal, Act.seq).with_for_update()).scalars():
         names = field_names(act.personal) or []
-        misplaced = act.status not in SETTLED and _may_hold(act, private)
+        misplaced = act.status not in SETTLED and may_hold(act.body, private)
         if not act.personal and not misplaced:
             continue
         act.personal = b""
@@ -269,14 +268,8 @@ def _erase_acts(session: Session, key: Key, order: str) -> dict[Dot, list[str]]:
     return erased
 
 
-def _may_hold(act: Act, private: frozenset[str]) -> bool:
-    """Whether the body of an act that was never checked may hold personal data in the wrong place."""
-    names = field_names(act.body)
-    return names is None or not private.isdisjoint(names)
-
-
 def _without_personal(kind: str, state: RecordState) -> RecordState:
-    private = personal_fields(KINDS[kind].schema)
+    private = personal_of(kind)
     return from_live(
         {
             name: [Live(entry.dot, None if name in private else entry.value, entry.at_ms) for entry in values]

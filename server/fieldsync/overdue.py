@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from server.fieldsync.history import read_act
 from server.fieldsync.models import OverdueAct
-from server.records.lines import policies_of
+from server.records.lines import decode_state, policies_of
 from server.records.models import Act, Conflict, SyncedRecord
 from server.runtime import Runtime
 from sync.merge import Verdict
-from sync.policies import Rule
+from sync.policies import Rule, canonical
 
 BATCH = 200
 """Most acts looked at in one step; the write lock is not held for long."""
@@ -44,9 +44,10 @@ def _open_conflicts(session: Session, rt: Runtime, act: Act) -> None:
     record = session.get(SyncedRecord, (act.kind, act.record))
     if record is None:
         return  # there is nothing beside which it could stand
-    policies = policies_of(record.kind)
-    for name in sorted(read_act(act)["fields"]):
-        if name in policies and policies[name].rule is Rule.MANUAL:
+    policies, state = policies_of(record.kind), decode_state(record.line)
+    for name, value in sorted(read_act(act)["fields"].items()):
+        agreed = {canonical(entry.value) for entry in state.live(name)} == {canonical(value)}
+        if name in policies and policies[name].rule is Rule.MANUAL and not agreed:
             session.add(
                 Conflict(
                     id=rt.new_id(), kind=act.kind, record=act.record, field=name, region=record.region,

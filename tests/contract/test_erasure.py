@@ -188,6 +188,21 @@ def test_held_and_quarantined_acts_are_erased_too(
     assert [line["status"] for line in lines(reply)[1:]] == ["merged", "merged"], reply.text
 
 
+def test_bad_acts_that_arrive_later_keep_nothing_either(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
+) -> None:
+    """An act on an erased record that is quarantined for personal data in the wrong part is stored without it."""
+    written(client, world, device)
+    ordered(desk, second, world, rt)
+    wrong = json.dumps({"salt": "A" * 22, "fields": {"contact": SECRET}}, ensure_ascii=False).encode()
+    late = FieldDevice(rt, world.officers[1], 2)
+    parts = late.write("inspection", world.inspection, {"scene": "一"})
+    late.acts[-1] = ActParts(parts.header.replace(commitment(parts.body).encode(), commitment(wrong).encode()), wrong)
+    assert late.verdicts(client) == ["quarantined"]
+    assert SECRET.encode() not in stored(rt)
+    assert faults(rt) == []
+
+
 def test_a_missing_personal_part_needs_an_erasure(client: FlaskClient, world: World, device: FieldDevice) -> None:
     """Nobody leaves out a personal part on a record that was not erased."""
     parts = device.write("inspection", world.inspection, {"statement": SECRET, "scene": "一"})

@@ -187,8 +187,7 @@ def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]
         siblings = (one for one in records if one.status not in (VERIFIED, ERASED) and one.device == upload.device)
         fitting = [one for one in siblings if declared_of(one).fits(each.digest)]
         entries += [mark_verified(session, rt, one, each.digest) for one in fitting]
-    insert_ignore(session, cast(Table, Blob.__table__), list(blobs.values()))
-    if blobs:
+    if insert_ignore(session, cast(Table, Blob.__table__), list(blobs.values())) < len(blobs):
         session.execute(_REVIVE, {"contents": sorted(blobs)}, execution_options={"synchronize_session": False})
     ledger.append_rows(session, entries)
     _insert_fresh(session, [uploads[each.upload.id] for each in placed if each.fresh])

@@ -11,6 +11,7 @@ import click
 import pytest
 from packaging.requirements import Requirement
 
+from server import cli
 from tests.project_tree import ROOT, project_files
 
 TEXT_BYTES_MAX = 1_000_000
@@ -153,8 +154,9 @@ def documented_commands() -> list[tuple[str, str, str]]:
 def known_commands() -> dict[str, set[str]]:
     """What can follow `make` and `fieldproof`."""
     own = metadata.distribution("fieldproof").entry_points
-    (main,) = own.select(group="console_scripts", name="fieldproof")
-    group = main.load()
+    (front,) = own.select(group="console_scripts", name="fieldproof")
+    assert front.value == "server.front:main"
+    group = cli.main
     assert isinstance(group, click.Group)
     return {
         "make": set(re.findall(r"(?m)^([a-z][a-z-]*):", read("Makefile"))),

@@ -17,9 +17,9 @@ CASES = {
     "sync": ("push-25", "push-200", "push-500", "update-200", "pull"),
     "feed": ("first-sync", "second-sync", "stream", "stream-zstd"),
     "evidence": ("upload", "upload-100-parallel", "verify"),
-    "ingest": ("sqlite", "sqlite-mosquitto") if mosquitto_program() else ("sqlite",),
     "prove": ("append", "prove"),
 }
+INGEST = ("sqlite", "sqlite-rules", "postgresql", "drain", "latency-5k", "nats")
 RECORDS = 40
 MEMBERS = {"system", "case", "rate_per_s", "unit", "p50_ms", "p99_ms", "peak_rss_mb", "note"}
 
@@ -47,3 +47,17 @@ def test_benchmark_measures_the_product_and_its_limit(
     if name == "sync":
         assert [row["missed"] for row in rows if "missed" in row] == [0]
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_ingest_is_compared_with_stock(tmp_path: Path) -> None:
+    """Every case stores all that was sent; without mosquitto one line says what is missing."""
+    out = tmp_path / "out.json"
+    result = CliRunner().invoke(bench, ["ingest", "--records", str(RECORDS), "--seconds", "60", "--json", str(out)])
+    if mosquitto_program() is None:
+        assert result.exit_code != 0
+        assert "apt-get install mosquitto" in result.output
+        pytest.skip("mosquitto is missing: apt-get install mosquitto")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(out.read_text("utf-8"))
+    assert [(row["case"], row["system"]) for row in rows] == [("stock", RAW), *((case, PRODUCT) for case in INGEST)]
+    assert all(row["rate_per_s"] > 0 and row["note"].startswith(f"{RECORDS} ") for row in rows)

@@ -24,6 +24,7 @@ CODES_BY_STATUS = {
     410: "stale-cursor",
     413: "too-large",
     415: "unsupported-media-type",
+    416: "range-not-satisfiable",
     422: "invalid-field",
     429: "rate-limited",
     503: "unavailable",

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from device_sim.handheld.client import Handheld
+from device_sim.handheld.first_sync import FirstSync
 from server.config import load_settings
 from server.db.engine import Database
 from server.fieldsync import snapshots
@@ -151,6 +152,27 @@ def test_a_handheld_that_died_while_loading_goes_on(
     assert again.counts["snapshot_bytes"] == size_bytes - received
     assert meter.bytes["/api/v1/sync/snapshot"] == size_bytes
     check_whole(platform, again)
+
+
+def test_a_handheld_that_died_before_loading_needs_nothing_more(platform: Platform, handheld: MakeHandheld) -> None:
+    """The whole file is there: the server says so, and it is loaded; a damaged one is fetched again."""
+    client, meter = metered(platform)
+    device = handheld(client=client)
+    first = FirstSync(device.store, device.link)
+    assert first._fetch()
+    first.unpacked.unlink()
+    size_bytes = first.packed.stat().st_size
+    device.pull()
+    assert meter.bytes["/api/v1/sync/snapshot"] < size_bytes + 1_000
+    check_whole(platform, device)
+    damaged = handheld(name="damaged", officer=1, client=client)
+    first = FirstSync(damaged.store, damaged.link)
+    assert first._fetch()
+    content = first.packed.read_bytes()
+    first.packed.write_bytes(content[:2_000] + bytes(100) + content[2_100:])
+    damaged.pull()
+    assert damaged.counts["snapshots"] == 1
+    check_whole(platform, damaged)
 
 
 def test_a_snapshot_is_made_once_and_again_when_it_is_old(

@@ -72,6 +72,8 @@ class Intake(Merging):
     """How the times of acts are corrected, by the boot in which they were written."""
     any_erased: bool
     """Whether the personal data of any record was ever erased."""
+    followed: bool
+    """Whether the act after the segment's last one is here already."""
     stamps: dict[Dot, int] = field(default_factory=dict)
 
 
@@ -163,7 +165,7 @@ def _now_linked(work: Intake, head_seq: int) -> list[Dot]:
     """
     journal, last = work.segment.head.journal, work.segment.head.last
     beyond = select(Act.seq).where(Act.journal == journal, Act.seq > last).order_by(Act.seq)
-    for seq in work.session.execute(beyond).scalars():
+    for seq in work.session.execute(beyond).scalars() if work.followed else ():
         if seq != last + 1:
             break
         last = seq

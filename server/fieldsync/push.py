@@ -1,6 +1,7 @@
 """Taking in a pushed segment: idempotent, whole, in one transaction; each act gets its verdict, stored as a receipt."""
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -60,11 +61,11 @@ def push(
         corrected = clocks.corrections(session, rt, device, head.reading, _boots(fresh), exchange)
         work = Intake(
             session, rt, caller, RecordBatch(session, rt), segment=segment, content=content, epoch=epoch,
-            any_erased=state.erasures > 0,
+            any_erased=state.erasures > 0, followed=head.last + 1 in stored,
             clocks=corrected,
         )  # fmt: skip
         receipts |= take_in(work, fresh, journal.head_seq)
-        _advance(session, rt, journal, segment, corrected)
+        _advance(work, journal, segment, corrected)
     device.last_seen_at = device.last_sync_at = rt.now()
     if pending is not None:
         device.pending_acts, device.pending_files = pending
@@ -119,12 +120,22 @@ def _check_parent(session: Session, caller: Principal, journal_id: str, seq: int
             raise Problem("invalid-field", field="parent.hash", detail="is no act of that journal")
 
 
-def _stored(session: Session, journal: str, first: int, last: int) -> dict[int, Act]:
-    rows = session.execute(select(Act).where(Act.journal == journal, Act.seq.between(first, last)))
-    return {act.seq: act for act in rows.scalars()}
+class Stored(NamedTuple):
+    """What telling forks and repeating receipts needs of an act that is there already."""
+
+    seq: int
+    hash: str
+    header: bytes
+    receipt: bytes
 
 
-def _refuse_forks(journal: Journal, segment: Segment, stored: dict[int, Act]) -> None:
+def _stored(session: Session, journal: str, first: int, last: int) -> dict[int, Stored]:
+    columns = select(Act.seq, Act.hash, Act.header, Act.receipt)
+    rows = session.execute(columns.where(Act.journal == journal, Act.seq.between(first, last)))
+    return {row.seq: Stored(*row) for row in rows}
+
+
+def _refuse_forks(journal: Journal, segment: Segment, stored: dict[int, Stored]) -> None:
     """Compare the segment with what the server has of the journal, at both ends and everywhere between."""
     common = min(journal.head_seq, segment.head.first - 1)
     before = stored.get(segment.head.first - 1)
@@ -154,15 +165,13 @@ def _boots(acts: Iterable[LinkedAct]) -> set[str]:
     return {boot for boot in {str(act.members.get("boot")) for act in acts} if is_id(boot)}
 
 
-def _advance(
-    session: Session, rt: Runtime, journal: Journal, segment: Segment, corrected: Mapping[str, Correction]
-) -> None:
+def _advance(work: Intake, journal: Journal, segment: Segment, corrected: Mapping[str, Correction]) -> None:
     """Move the journal's head over everything that is now there without a gap, and prove it to the log."""
-    head = segment.head
+    session, rt, head = work.session, work.rt, segment.head
     if head.first <= journal.head_seq + 1 and head.last > journal.head_seq:
         journal.head_seq, journal.head_hash = head.last, head.head
         beyond = select(Act.seq, Act.hash).where(Act.journal == journal.id, Act.seq > head.last).order_by(Act.seq)
-        for seq, act_hash in session.execute(beyond):
+        for seq, act_hash in session.execute(beyond) if work.followed else ():
             if seq != journal.head_seq + 1:
                 break
             journal.head_seq, journal.head_hash = seq, act_hash

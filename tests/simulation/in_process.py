@@ -28,6 +28,7 @@ from server.officers.models import Officer
 from server.officers.service import add_officers
 from server.prooflog.keys import load_key
 from server.records.service import start_epoch
+from server.restoring import back_up, begin_new_life, put_back
 from server.runtime import Runtime
 from server.tables import METADATA
 from server.web.auth import issue_token
@@ -224,6 +225,7 @@ class Platform:
         """After how many more commits the server dies, and on which side of that commit."""
         self.starts = 0
         self.restores = 0
+        self.backup: Path | None = None
         self.app = application()
         self.start()
 
@@ -240,6 +242,22 @@ class Platform:
         """Die and start again."""
         self.stop()
         self.start()
+
+    def back_up(self) -> None:
+        """Copy the database while it is in use, as an administrator would."""
+        self.backup = self.home.parent / "backup.db"
+        self.backup.unlink(missing_ok=True)
+        back_up(self.rt, self.backup)
+
+    def restore(self) -> None:
+        """Put the backup back and begin a new epoch; what was acknowledged since is forgotten."""
+        if self.backup is None:
+            return
+        self.stop()
+        put_back(self.rt, self.backup)
+        self.start()
+        begin_new_life(self.rt)
+        self.restores += 1
 
     def stop(self) -> None:
         """Close what is open."""

@@ -95,6 +95,8 @@ class Simulation:
         self.work = FieldWork(self.platform.template, random.Random(f"officers {seed}"))
         self.office = Office(self.platform, self.network, random.Random(f"office {seed}"), log)
         self.devices: list[SimDevice] = []
+        self.enrolled: set[tuple[str, str]] = set()
+        """Devices and how they stood when the server was last backed up."""
         self.depth = 0
         self.faulty(on=False)
         self._dispatch()
@@ -156,13 +158,13 @@ class Simulation:
         self.check(proofs=True)
 
     def _step(self) -> None:
-        draw = self.random.random() * 100
-        for weight, action in self._choices():
+        choices = self._choices()
+        draw = self.random.random() * sum(weight for weight, _ in choices)
+        for weight, action in choices:
             draw -= weight
             if draw < 0:
                 action()
                 return
-        self._officer_acts()
 
     def _choices(self) -> tuple[tuple[float, Callable[[], None]], ...]:
         return (
@@ -185,6 +187,8 @@ class Simulation:
             (5, self._time_passes),
             (2, self._clock_jumps),
             (1.5, self._server_restarts),
+            (1, self._server_backed_up),
+            (0.8, self._server_restored),
         )
 
     def _between(self, name: str) -> None:
@@ -289,6 +293,27 @@ class Simulation:
         self.log.append("server restarts")
         self.platform.restart()
 
+    def _server_backed_up(self) -> None:
+        self.log.append("server is backed up")
+        self.platform.back_up()
+        self.enrolled = self._standing()
+
+    def _server_restored(self) -> None:
+        """Only a backup that knows every device as it stands: one that was forgotten would have to be enrolled anew."""
+        if self.platform.backup is None or self.enrolled != self._standing():
+            return
+        self.log.append("server is restored")
+        self.platform.restore()
+        with self.platform.rt.db.read() as session:
+            kept = {(row.journal, row.seq) for row in session.execute(select(Act.journal, Act.seq))}
+        receipts = self.network.receipts
+        for dot in receipts.keys() - kept:
+            del receipts[dot]
+
+    def _standing(self) -> set[tuple[str, str]]:
+        with self.platform.rt.db.read() as session:
+            return {(row.id, row.status) for row in session.execute(select(Device.id, Device.status))}
+
     def _worker(self, *, whole: bool = False) -> None:
         for step in WORKER_STEPS if whole else (self.random.choice(WORKER_STEPS),):
             if self.network.faulty and self.random.random() < 0.1:
@@ -385,8 +410,11 @@ class Simulation:
             revoked = set(session.scalars(select(Device.id).where(Device.status == "revoked")))
         for device in self.devices:
             device.revoked = device.handheld.device in revoked
-        for device in self._alive():
-            self._use(device, "sync", device.handheld.sync)
+        for _ in range(
+            2 if self.platform.restores else 1
+        ):  # a new epoch is heard of in one sync, and answered in the next
+            for device in self._alive():
+                self._use(device, "sync", device.handheld.sync)
         self.clock.advance(DUE_S)
         self._worker(whole=True)
         for device in self._alive():

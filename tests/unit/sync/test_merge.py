@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sync.dots import Dot
 from sync.merge import RANK, Verdict, concurrent, contradict, merge, past, raised, status_of
-from sync.policies import Policies, Policy, Rule, conflicts
+from sync.policies import Policies, Policy, Rule, conflicts, read_record
 from sync.registers import DELETED, Change, RecordState
 from tests.unit.sync.histories import POLICIES, causal_order, dot, histories, merged
 
@@ -257,3 +258,17 @@ def test_policies_are_an_argument() -> None:
     manual: Policies = {"word": Policy(Rule.MANUAL)}
     assert merge(merge(RecordState(), left, manual).state, right, manual).verdict is Verdict.CONFLICT
     assert merge(merge(RecordState(), left, {}).state, right, {}).verdict is Verdict.MERGED
+
+
+@pytest.mark.parametrize(
+    ("field", "element"), [("photos", str), ("steps", lambda value: {"rank": value, "value": value})]
+)
+def test_two_removals_from_one_addition_bring_both_back(field: str, element: Callable[[str], object]) -> None:
+    """A removal takes away a whole addition and adds the rest again: two at once undo each other, since adding wins."""
+    p, q = element("p"), element("q")
+    added = Change(A, frozenset(), 0, {field: {"add": [p, q]}})
+    without_p = Change(B, frozenset({A}), 0, {field: {"add": [q], "remove": [str(A)]}})
+    without_q = Change(C, frozenset({A}), 0, {field: {"add": [p], "remove": [str(A)]}})
+    assert read_record(merged([added, without_p]), POLICIES)[field].value == ["q"]
+    for order in ([added, without_p, without_q], [added, without_q, without_p]):
+        assert read_record(merged(order), POLICIES)[field].value == ["p", "q"]

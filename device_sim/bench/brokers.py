@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from device_sim.bench import mqtt_load
 from device_sim.bench.frame import BenchFailed
 from device_sim.broker import HOST, Broker, BrokerFailed, BrokerMissing, BrokerUser, ingest_user
 from device_sim.demo.programs import free_port
@@ -21,6 +22,8 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 WINDOW = 5_000
 """Unacknowledged messages a subscriber may have, the same for both brokers."""
+NATS_WINDOW = 50
+"""nats-server ends the connection of a publisher whose message is not on its disk after 5 s."""
 MOSQUITTO_PLACES = ("mosquitto", "/usr/sbin/mosquitto")
 
 
@@ -34,6 +37,8 @@ class BrokerAddress:
     load_user: str
     load_password: str
     durability: str
+    publisher_window: int = mqtt_load.WINDOW
+    """Most unacknowledged messages of one publisher."""
 
 
 @contextmanager
@@ -48,7 +53,7 @@ def nats(folder: Path) -> Iterator[BrokerAddress]:
     try:
         pid = broker.process.pid if broker.process else 0
         durability = "broker nats-server: PUBACK after its own disk sync"
-        yield BrokerAddress(broker.port, pid, ingest.password, load.name, load.password, durability)
+        yield BrokerAddress(broker.port, pid, ingest.password, load.name, load.password, durability, NATS_WINDOW)
     finally:
         broker.stop()
 

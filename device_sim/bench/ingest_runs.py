@@ -175,7 +175,8 @@ class IngestBench:
         ]
         address = (HOST, broker.port)
         publishers = [
-            Publisher(address, f"load-{sensor}", broker.load_user, broker.load_password) for sensor in SENSORS
+            Publisher(address, f"load-{sensor}", broker.load_user, broker.load_password, broker.publisher_window)
+            for sensor in SENSORS
         ]
         return publishers, packets
 

@@ -83,12 +83,15 @@ class Pace:
 class Publisher:
     """One connection that publishes prepared packets."""
 
-    def __init__(self, address: tuple[str, int], client_id: str, user: str, password: str) -> None:
-        """Connect.
+    def __init__(
+        self, address: tuple[str, int], client_id: str, user: str, password: str, window: int = WINDOW
+    ) -> None:
+        """Connect; at most `window` messages are unacknowledged at once.
 
         Raises:
             BenchFailed: the broker refuses.
         """
+        self._window = window
         self._socket = socket.create_connection(address, TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(connect_packet(client_id, user, password))
@@ -110,7 +113,7 @@ class Publisher:
             now = time.perf_counter()
             if not in_flight and (len(sent_at) == len(packets) or now >= deadline):
                 return sent_at
-            end = min(len(sent_at) + WINDOW - in_flight, pace.allowed()) if now < deadline else 0
+            end = min(len(sent_at) + self._window - in_flight, pace.allowed()) if now < deadline else 0
             block = packets[len(sent_at) : end]
             if block:
                 self._socket.sendall(b"".join(block))

@@ -7,7 +7,6 @@ type and sector where they differ. A refused row never stops the others.
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -62,13 +61,13 @@ class ImportReport:
     changed: int = 0
     unchanged: int = 0
     refused: int = 0
-    by_field: Counter[str] = field(default_factory=Counter)
+    by_field: dict[str, int] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
 
     def refuse(self, row: int, name: str, reason: str) -> None:
         """Count a refused row, and list it while there is room."""
         self.refused += 1
-        self.by_field[name] += 1
+        self.by_field[name] = self.by_field.get(name, 0) + 1
         if len(self.refusals) < MAX_LISTED:
             self.refusals.append(Refusal(row, name, reason))
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from server.audit.service import record_event
 from server.errors import Problem
 from server.inspections.models import Inspection, Task
-from server.inspections.service import check_officers
+from server.inspections.service import check_fitness, check_officers
 from server.officers.service import get_officers
 from server.records.lines import Placement
 from server.records.placing import Move, move_records, whole_inspection
@@ -45,6 +45,7 @@ def reassign(
     require_scope(caller, task.region, task.department)
     if check_officers(rt, officers, get_officers(session, set(officers))) != task.department:
         raise Problem("invalid-field", field="officers", detail="officers of the task's department are needed")
+    check_fitness(session, rt, [*get_officers(session, set(officers)).values()], task.entity, "")
     keys = [("task", task_id), *whole_inspection(session, task.inspection)]
     session.refresh(task)
     inspection = session.get(Inspection, task.inspection)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import combinations
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,13 +12,14 @@ from sqlalchemy.orm import Session
 from schemas.kinds.base import MAX_LABEL_CHARS
 from server.audit.service import SYSTEM, record_event
 from server.directory.models import Checklist
-from server.directory.service import checklist_for, get_checklist
+from server.directory.service import checklist_for, get_checklist, get_item
 from server.entities.service import get_entity
 from server.errors import Problem
 from server.inspections.models import Inspection, Task
 from server.leads import service as leads
+from server.officers.fitness import avoided, certificate_fault
 from server.officers.models import Officer
-from server.officers.service import get_officers, officers_for
+from server.officers.service import avoidances_of, get_officers, officers_for
 from server.records.lines import Placement
 from server.records.models import RecordAssignee
 from server.records.service import OfficeChange, office_write_many
@@ -68,6 +70,8 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
         department = check_officers(rt, order.officers, people)
         checklist = lists.setdefault(order.checklist, get_checklist(session, order.checklist))
         entity = get_entity(session, order.entity)
+        sector = get_item(session, checklist.item).sector
+        check_fitness(session, rt, [people[officer] for officer in order.officers], entity.id, sector)
         place = Placement(entity.region, department, tuple(sorted(order.officers)))
         task_id, inspection_id = rt.new_id(), rt.new_id()
         shared: dict[str, Any] = {
@@ -111,12 +115,27 @@ def check_officers(rt: Runtime, officers: Sequence[str], people: Mapping[str, Of
         officer = people.get(officer_id)
         if officer is None:
             raise Problem("not-found", field="officers", detail=f"no officer {officer_id}")
-        if officer.certificate_valid_until < rt.now():
-            raise Problem("invalid-field", field="officers", detail=f"the certificate of {officer_id} has expired")
+        if fault := certificate_fault(officer, rt.now(), ""):
+            raise Problem("invalid-field", field="officers", detail=f"{officer_id}: {fault}", reason=fault)
     departments = {people[officer].department for officer in officers}
     if len(departments) > 1:
         raise Problem("invalid-field", field="officers", detail="officers of one department are needed")
     return departments.pop()
+
+
+def check_fitness(session: Session, rt: Runtime, team: Sequence[Officer], entity: str, sector: str) -> None:
+    """Refuse officers whose certificates do not cover now and the sector, or who must keep away from somebody.
+
+    Raises:
+        Problem: `invalid-field` naming the officer and the reason.
+    """
+    for officer in team:
+        if fault := certificate_fault(officer, rt.now(), sector):
+            raise Problem("invalid-field", field="officers", detail=f"{officer.id}: {fault}", reason=fault)
+    ids = [officer.id for officer in team]
+    if clash := avoided(ids, entity, avoidances_of(session, ids)):
+        detail = f"{clash[0]} must keep away from {clash[1]}"
+        raise Problem("invalid-field", field="officers", detail=detail, reason="avoidance")
 
 
 def _add_rows(session: Session, rt: Runtime, changes: Sequence[OfficeChange]) -> None:
@@ -175,9 +194,9 @@ def dispatch_open_leads(session: Session, rt: Runtime) -> int:
     for lead in opened:
         fit = officers_for(session, lead.region, lead.department, rt.now())
         checklist = checklist_for(session, lead.department)
-        if len(fit) < OFFICERS_PER_TASK or checklist is None:
+        chosen = _choose(session, rt, fit, lead.entity_id, checklist, load)
+        if not chosen or checklist is None:
             continue  # stays open and is tried again: nobody may go yet
-        chosen = sorted(fit, key=lambda officer: (load.get(officer.id, 0), officer.id))[:OFFICERS_PER_TASK]
         for officer in chosen:
             load[officer.id] = load.get(officer.id, 0) + 1
         order = DispatchOrder(
@@ -194,6 +213,24 @@ def dispatch_open_leads(session: Session, rt: Runtime) -> int:
         leads.mark_pushed(session, rt, lead.id, task_id)
         done += 1
     return done
+
+
+def _choose(
+    session: Session,
+    rt: Runtime,
+    fit: Sequence[Officer],
+    entity: str,
+    checklist: Checklist | None,
+    load: dict[str, int],
+) -> tuple[Officer, ...]:
+    """Return the least loaded officers who may go together; nobody when there are too few."""
+    if checklist is None:
+        return ()
+    sector, rules = get_item(session, checklist.item).sector, avoidances_of(session, [officer.id for officer in fit])
+    able = [one for one in fit if not certificate_fault(one, rt.now(), sector) and not avoided([one.id], entity, rules)]
+    able.sort(key=lambda officer: (load.get(officer.id, 0), officer.id))
+    teams = combinations(able, OFFICERS_PER_TASK)
+    return next((team for team in teams if not avoided([one.id for one in team], entity, rules)), ())
 
 
 def _lead_load(session: Session) -> dict[str, int]:

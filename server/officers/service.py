@@ -6,8 +6,10 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.audit.service import record_event
 from server.errors import Problem
-from server.officers.models import Officer
+from server.officers.fitness import Avoidances
+from server.officers.models import Officer, OfficerAvoidance
 from server.records.lines import Placement
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
@@ -61,7 +63,35 @@ def officers_for(session: Session, region: str, department: str, on: datetime) -
     """
     rows = session.execute(
         select(Officer)
-        .where(Officer.department == department, Officer.certificate_valid_until >= on)
+        .where(
+            Officer.department == department,
+            Officer.certificate_valid_from <= on,
+            Officer.certificate_valid_until >= on,
+        )
         .order_by(Officer.id)
     ).scalars()
     return [officer for officer in rows if region.startswith(region_prefix(officer.region))]
+
+
+def avoidances_of(session: Session, officers: Iterable[str]) -> Avoidances:
+    """Return whom these officers must keep away from."""
+    found: dict[str, frozenset[str]] = {}
+    query = select(OfficerAvoidance.officer, OfficerAvoidance.other).where(OfficerAvoidance.officer.in_(list(officers)))
+    for officer, other in session.execute(query):
+        found[officer] = found.get(officer, frozenset()) | {other}
+    return found
+
+
+def add_avoidance(session: Session, rt: Runtime, officer: str, other: str, *, author: str, reason: str) -> None:
+    """Note that an officer must keep away from an entity or from another officer.
+
+    Raises:
+        Problem: `not-found` for an unknown officer, `conflict` for an officer and themself.
+    """
+    get_officer(session, officer)
+    if officer == other:
+        raise Problem("conflict", field="other", detail="an officer cannot keep away from themself")
+    if session.get(OfficerAvoidance, (officer, other)) is None:
+        session.add(OfficerAvoidance(officer=officer, other=other, reason=reason, author=author, at=rt.now()))
+        record_event(session, rt, author, "officer.avoid", "officer", officer, {"other": other, "reason": reason})
+        session.flush()

@@ -18,6 +18,7 @@ from server.app import create_app
 from server.casefile.cli import export
 from server.casefile.cli import verify as verify_bundle
 from server.config import load_settings, rotate_secret
+from server.devices.clocks import wrong_clocks
 from server.entities.cli import entities as entities_commands
 from server.errors import Problem
 from server.inspections.draw_cli import draw
@@ -85,6 +86,26 @@ def migrate() -> None:
     rt = _runtime()
     revision = migrate_database(rt)
     click.echo(f"数据库已就绪 Database ready: {revision}")
+
+
+@main.command()
+def clocks() -> None:
+    """列出时钟不准的终端。List handhelds whose clocks are off or were set, and what their times rest on instead."""
+    rt = _runtime()
+    with rt.db.read() as session:
+        rows = [
+            (
+                name,
+                boot.boot,
+                f"{boot.wall_off_ms / 1000:+,.0f}",
+                f"{boot.steps}",
+                f"{boot.largest_step_ms / 1000:+,.0f}",
+                "exchange" if boot.server_ms is not None else "arrival",
+            )
+            for name, boot in wrong_clocks(session)
+        ]
+    titles = ("终端 device", "启动 boot", "偏差 s off", "被调 set", "最大一次 s largest", "依据 basis")
+    _print_table("终端时钟 Device clocks", titles, rows)
 
 
 @main.command("rotate-secret")

@@ -166,12 +166,14 @@ class FieldDevice:
         self.acts.append(parts)
         return parts
 
-    def segment(self, first: int = 1, last: int | None = None, acts: list[ActParts] | None = None) -> bytes:
-        """Return a signed segment of the journal (or of other acts in its place)."""
+    def segment(
+        self, first: int = 1, last: int | None = None, acts: list[ActParts] | None = None, *, wall_ms: int | None = None
+    ) -> bytes:
+        """Return a signed segment of the journal (or of other acts in its place), by a right or another wall clock."""
         chosen = acts if acts is not None else self.acts[first - 1 : last]
         head = SegmentHead(
             journal=self.journal, first=first, last=first + len(chosen) - 1, head=chosen[-1].hash(), boot=self.boot,
-            wall_ms=self.rt.now_ms(), mono_ms=1_000,
+            wall_ms=self.rt.now_ms() if wall_ms is None else wall_ms, mono_ms=1_000,
         )  # fmt: skip
         signature = encode_key(self.key.sign(head.statement()))
         signed = SegmentHead(**{**vars(head), "signature": signature})

@@ -7,13 +7,16 @@ clock was set; all other segments cost a comparison with what already stands in 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.devices.models import Device, DeviceBoot
 from server.runtime import Runtime
 from sync.clocks import STEP_MS, Correction, Exchange, Reading, correct
 
+WRONG_MS = 60_000
+"""A wall clock that is off by more than this is worth showing."""
+MAX_WRONG = 100
 RENEW_MS = 3_600_000
 """An exchange this much younger than the kept one replaces it: drift has made the old one worse."""
 
@@ -65,6 +68,19 @@ def _note(session: Session, rt: Runtime, device: Device, head: Reading, exchange
         row.sent_mono_ms, row.server_ms = exchange.sent_mono_ms, exchange.server_ms
         row.received_mono_ms = exchange.received_mono_ms
     device.boot, device.boot_exchange_ms, device.wall_zero_ms = head.boot, row.server_ms, wall_zero
+
+
+def wrong_clocks(session: Session, limit: int = MAX_WRONG) -> list[tuple[str, DeviceBoot]]:
+    """Return the boots in which a wall clock was off or was set, with the device's name; the furthest off first."""
+    off = func.abs(DeviceBoot.wall_off_ms)
+    query = (
+        select(Device.name, DeviceBoot)
+        .join(Device, Device.id == DeviceBoot.device)
+        .where((off > WRONG_MS) | (DeviceBoot.steps > 0))
+        .order_by(off.desc(), DeviceBoot.device, DeviceBoot.boot)
+        .limit(limit)
+    )
+    return [(name, boot) for name, boot in session.execute(query)]
 
 
 def _exchange_of(row: DeviceBoot) -> Exchange | None:

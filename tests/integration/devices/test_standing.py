@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from server import rates
 from server.audit.models import AuditEvent
+from server.cli import main
 from server.config import load_secret, rotate_secret
-from server.devices import sharing, standing
+from server.devices import clocks, sharing, standing
 from server.devices.models import Device
 from server.errors import Problem
 from server.officers.models import Officer
@@ -311,3 +313,23 @@ def test_secrets_are_read_once_and_rotated(rt: Runtime, monkeypatch: pytest.Monk
     with pytest.raises(Problem, match="refused"):
         read_token(rt, token)
     assert {path.stat().st_mode & 0o777 for path in rt.settings.keys_dir.iterdir()} == {0o600}
+
+
+def test_wrong_clocks_are_listed(
+    client: FlaskClient, device: FieldDevice, world: World, rt: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`fieldproof clocks` names the handheld set to 2035 and the one that was put back, and no sound one."""
+    devices = [device, FieldDevice(rt, world.officers[1], 2), FieldDevice(rt, world.officers[1], 3)]
+    for number, (one, off_ms) in enumerate(zip(devices, (9 * 365 * 86_400_000, 0, 0), strict=True)):
+        for step_ms in (0, -86_400_000 if number == 1 else 0):
+            one.write("inspection", world.inspection, {"scene": f"样例{number}"})
+            data = one.segment(len(one.acts), len(one.acts), wall_ms=rt.now_ms() + off_ms + step_ms)
+            assert one.push(client, data).status_code == 200
+    with rt.db.read() as session:
+        found = [(boot.device, boot.steps, boot.largest_step_ms) for _, boot in clocks.wrong_clocks(session)]
+    assert found == [(device.id, 0, 0), (devices[1].id, 1, -86_400_000)]
+    monkeypatch.setenv("FIELDPROOF_HOME", str(rt.settings.home))
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(main, ["clocks"]).output
+    assert "+283,824,000" in shown
+    assert "-86,400" in shown

@@ -139,7 +139,14 @@ def _evidence_row(session: Session, row: Evidence) -> Row:
 
 
 def _behavior_row(row: Behavior) -> Row:
-    return {"id": row.id, "version": row.version, "number": row.number, "content": row.line.decode()}
+    personal = row.personal.decode() if row.personal is not None else None  # none for firms, and none once erased
+    return {
+        "id": row.id,
+        "version": row.version,
+        "number": row.number,
+        "content": row.line.decode(),
+        "personal": personal,
+    }
 
 
 def _proofs(session: Session, refs: Iterable[tuple[str, str]]) -> Row:

@@ -129,7 +129,7 @@ def check_evidence(listed: list[dict[str, Any]], acts: list[dict[str, Any]], has
             yield f"evidence {one['id']}: no act declares it"
 
 
-def check_log(log: dict[str, Any], verifier: str, wanted: set[str], contents: dict[str, str]) -> Iterator[str]:
+def check_log(log: dict[str, Any], verifier: str, wanted: set[str], contents: dict[str, Any]) -> Iterator[str]:
     """The tree head's signature, each leaf's proof, and that everything of the case is a leaf."""
     text = signed_note(log["checkpoint"], verifier)
     if text is None:
@@ -141,8 +141,10 @@ def check_log(log: dict[str, Any], verifier: str, wanted: set[str], contents: di
         if not in_tree(leaf["leaf"].encode(), leaf["index"], int(size), leaf["path"], base64.b64decode(root)):
             yield f"proof log: {name}: its proof does not verify"
         members = json.loads(leaf["leaf"])
-        if leaf["ref"] in contents and sha256(contents[leaf["ref"]].encode()) != members["content"]:
-            yield f"behavior {leaf['ref']}: is not what its leaf commits to"
+        for part in ("content", "personal"):
+            text = contents.get(leaf["ref"], {}).get(part)
+            if text is not None and sha256(text.encode()) != members.get(part):
+                yield f"behavior {leaf['ref']}: its {part} is not what its leaf commits to"
         hashes = {value for value in members.values() if isinstance(value, str)}
         wanted -= hashes
         wanted.discard(leaf["ref"])
@@ -170,7 +172,7 @@ def findings(bundle: Path, verifier: str) -> Iterator[str]:
     lines = {name: [json.loads(line) for line in files[f"{name}.jsonl"].splitlines()] for name in case["lists"]}
     yield from check_journals(lines["journals"], lines["acts"])
     yield from check_evidence(lines["evidence"], lines["acts"], hashes)
-    contents = {f"{row['id']}:{row['version']}": row["content"] for row in lines["behaviors"]}
+    contents = {f"{row['id']}:{row['version']}": row for row in lines["behaviors"]}
     wanted = {*contents, *(one["sha256"] for one in lines["evidence"] if one["status"] == "verified")}
     wanted |= {sha256(b"fieldproof-act-v1\n" + run["headers"][-1].encode()) for run in lines["journals"]}
     yield from check_log(json.loads(files["proof-log.json"]), verifier, wanted, contents)

@@ -167,7 +167,7 @@ def _other_photo(files: dict[str, bytes]) -> None:
         (_change_row("evidence", 0, "custody", "account:sample", "account:other"), "its chain of custody was changed"),
         (_drop_custody, "its chain of custody was changed or cut short"),
         (_other_photo, "the file is not what was captured"),
-        (_change_row("behaviors", 0, "content", "2026", "2025"), "is not what its leaf commits to"),
+        (_change_row("behaviors", 0, "content", "2026", "2025"), "its content is not what its leaf commits to"),
         (_drop_leaf, "is not in it"),
         (_other_path, "its proof does not verify"),
         (_other_head, "the tree head is not signed by the given key"),

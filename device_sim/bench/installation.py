@@ -68,6 +68,7 @@ class Installation:
             "FIELDPROOF_DATABASE_URL": f"sqlite:///{self.database}",
             "FIELDPROOF_EVIDENCE_DIR": str(self.home / "evidence"),
             "FIELDPROOF_KEYS_DIR": str(self.home / "keys"),
+            "FIELDPROOF_DEVICE_REQUESTS_PER_S": "0",  # a few devices stand for many
         }
         self.programs = Programs(self.home, places)
         self.entity = new_id()

@@ -15,9 +15,9 @@ from server.entities.models import Entity
 
 MIN_FRAGMENT_CHARS = 2
 MAX_FRAGMENT_CHARS = 100
-WINDOW = 500
-"""Candidates whose names are compared at a time."""
-MAX_WINDOWS = 20
+MIN_WINDOW = 50
+"""Candidates whose names are compared at a time; at least so many, and as many as are asked for."""
+MAX_WINDOWS = 100
 """After so many a search gives up: hardly a candidate has the pairs of a name and not the name."""
 REGION_DIGITS = (2, 4, 6, 9)
 
@@ -82,8 +82,9 @@ def find_by_name(
         "ORDER BY rowid LIMIT :window"
     )
     found: list[tuple[int, Entity]] = []
+    window = max(limit, MIN_WINDOW)
     for _ in range(MAX_WINDOWS):
-        values = {"match": _question(session, words), "after": after, "window": WINDOW}
+        values = {"match": _question(session, words), "after": after, "window": window}
         places = [(int(place), entity) for place, entity in session.connection().execute(query, values)]
         rows = session.execute(select(Entity).where(Entity.id.in_([entity for _, entity in places]))).scalars()
         known = {row.id: row for row in rows}
@@ -91,7 +92,7 @@ def find_by_name(
             row = known.get(entity_id)
             if row is not None and row.region.startswith(region) and folded in fold(row.name):
                 found.append((place, row))
-        if len(found) >= limit or len(places) < WINDOW:
+        if len(found) >= limit or len(places) < window:
             break
         after = places[-1][0]
     return found[:limit]

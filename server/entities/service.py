@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import ColumnElement, Table, select, update
 from sqlalchemy.orm import Session
 
 from schemas.codes import code_table
@@ -141,11 +141,18 @@ def find_entities(
         hits = find_by_name(session, question.q, region=region, after=int(after or 0), limit=limit)
         rest = str(hits[-1][0]) if len(hits) == limit else ""
         return [one for _, one in hits if _has(one, exact)], rest
-    query = select(Entity).where(Entity.region.startswith(region, autoescape=True), Entity.id > after)
+    query = select(Entity).where(_within(region), Entity.id > after)
     for name, value in exact:
         query = query.where(getattr(Entity, name) == value)
     found = list(session.execute(query.order_by(Entity.id).limit(limit)).scalars())
     return found, found[-1].id if len(found) == limit else ""
+
+
+def _within(region: str) -> ColumnElement[bool]:
+    """A county or township is looked up in the index of regions; a city or the province is walked through by id."""
+    if len(region) >= 6:
+        return Entity.region.between(region, region.ljust(9, "9"))
+    return Entity.region.startswith(region, autoescape=True)
 
 
 def _has(entity: Entity, exact: Sequence[tuple[str, str]]) -> bool:

@@ -182,10 +182,13 @@ def test_acts_held_before_a_revocation_are_released_after_it(
     clock.advance(1)
     client.post(f"/api/v1/devices/{device.id}/revoke", headers=sign_in("operator"))
     device.write("inspection", world.inspection, {"scene": "late"}, [cause])
-    assert [line["verdict"] for line in lines(hand_in(client, device))[1:]] == ["held", "quarantined"]
+    device.write("inspection", world.inspection, {"scene": "later"})
+    assert [line["verdict"] for line in lines(hand_in(client, device, device.segment(3)))[1:]] == ["held"]
+    assert [line["verdict"] for line in lines(hand_in(client, device))[1:]] == ["held", "quarantined", "held"]
     assert other.verdicts(client) == ["merged"]
     listed = body(client.get("/api/v1/acts", headers=sign_in("operator")))["acts"]
-    assert [(act["dot"], act["problem"]["code"]) for act in listed] == [(f"{device.journal}:2", "device-revoked")]
+    late = [(f"{device.journal}:{seq}", "device-revoked") for seq in (2, 3)]
+    assert [(act["dot"], act["problem"]["code"]) for act in listed] == late
     assert body(client.get("/api/v1/acts?status=held", headers=sign_in("operator")))["acts"] == []
 
 

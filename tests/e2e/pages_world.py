@@ -26,7 +26,7 @@ from server.prooflog.service import sequence_step
 from server.records.batch import Incoming, RecordBatch
 from server.records.models import Conflict
 from server.runtime import Runtime
-from server.telemetry.intake import raise_counters
+from server.telemetry.counting import raise_counters
 from sync.acts import DELETE, PUT, Header, encode_act, encode_fields
 from sync.dots import Dot
 from sync.registers import Change

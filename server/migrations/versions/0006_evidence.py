@@ -70,8 +70,8 @@ def _create_tables() -> None:
 
 def downgrade() -> None:
     """Take the revision back."""
-    for table in ("evidence_holds", "evidence_derivatives", "evidence_picture_bands"):
-        op.drop_table(table)
+    for name in ("evidence_holds", "evidence_derivatives", "evidence_picture_bands"):
+        op.drop_table(name)
     with op.batch_alter_table("evidence_blobs") as table:
         table.drop_index(op.f("ix_evidence_blobs_doomed_at"))
         for name in ("phash", "doomed_at", "destroyed_at"):

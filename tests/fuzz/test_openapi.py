@@ -51,6 +51,7 @@ def test_every_route_answers_without_a_fault(role: str, app: Flask, rt: Runtime,
             path, method=case.method, query_string=made.get("params"), headers=sent | headers,
             data=body if isinstance(body, bytes | str) else None,
         )  # fmt: skip
+        answers[reply.status_code // 100] += 1
         what = (
             f"{role} {case.method} {path} {made.get('params')} {body[:200]!r}: {reply.status_code} {reply.data[:200]!r}"
         )

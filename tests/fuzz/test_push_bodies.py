@@ -17,6 +17,7 @@ from server.records.models import Act
 from server.runtime import Runtime
 from server.verifying import verify_everything
 from sync.acts import ActParts
+from tests.conftest import FakeClock
 from tests.field_device import FieldDevice, World, encode_key, make_world
 
 EXAMPLES = 60
@@ -31,10 +32,12 @@ class Fuzzed:
     world: World
     devices: tuple[FieldDevice, FieldDevice]
     client: FlaskClient
+    clock: FakeClock
     receipts: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
     def push(self, device: FieldDevice, body: bytes) -> int:
         """Push a body as a device; the answer must be receipts or a problem."""
+        self.clock.advance(1)  # the rate of a device is limited
         reply = device.push(self.client, body)
         if reply.status_code == 200:
             for line in reply.data.splitlines()[1:]:
@@ -57,11 +60,11 @@ class Fuzzed:
 
 
 @pytest.fixture
-def fuzzed(rt: Runtime, client: FlaskClient) -> Iterator[Fuzzed]:
+def fuzzed(rt: Runtime, client: FlaskClient, clock: FakeClock) -> Iterator[Fuzzed]:
     """A platform for a whole test; in the end everything verifies."""
     world = make_world(rt)
     devices = (FieldDevice(rt, world.officers[0], seed=1), FieldDevice(rt, world.officers[1], seed=2))
-    found = Fuzzed(world, devices, client)
+    found = Fuzzed(world, devices, client, clock)
     yield found
     assert [check.findings for check in verify_everything(rt) if check.findings] == []
 

@@ -59,7 +59,7 @@ def main(home: str, port: str) -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with warnings.catch_warnings(action="ignore"):
         app = create_app(cast(Runtime, None))
-    settings = load_settings({"FIELDPROOF_HOME": home})
+    settings = load_settings({"FIELDPROOF_HOME": home, "FIELDPROOF_DEVICE_REQUESTS_PER_S": "0"})
     while command := sys.stdin.readline().strip():
         if command == "start":
             answer = str(_start(app, settings, f"127.0.0.1:{port}"))

@@ -1,4 +1,4 @@
-"""What the office does in the simulation: dispatching, reassigning, deciding, undoing, ruling, erasing, revoking."""
+"""What the office does in the simulation: dispatching, reassigning, deciding, undoing, ruling, revoking."""
 
 import json
 import random
@@ -121,17 +121,6 @@ class Office:
             return
         body = {"reason": REASON, "fields": {"notes": "更正"} if act["kind"] == "inspection" else None}
         self._must(self.ask("POST", f"/api/v1/acts/{act['dot']}/mend", json=body), 200, 409, 404, 422)
-
-    def erase(self, records: list[tuple[str, str]]) -> None:
-        """Order the erasure of some records' personal data, or approve an order as the second person."""
-        orders = [one for one in self._rows("/api/v1/erasures", "orders") if one["status"] == "requested"]
-        if orders:
-            path = f"/api/v1/erasures/{self.random.choice(orders)['id']}/approve"
-            self._must(self.ask("POST", path, person=1), 200, 409)
-        elif records:
-            kind, record = self.random.choice(records)
-            body = {"records": [{"kind": kind, "id": record}], "basis": "样例法第一条", "reason": REASON}
-            self._must(self.ask("POST", "/api/v1/erasures", json=body), 201, 404)
 
     def revoke(self, device: SimDevice) -> None:
         """End a device."""

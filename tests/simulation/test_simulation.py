@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from server.records import batch
+from server.records import batch, held
 from sync import merge
 from sync.policies import Policies
 from sync.registers import Change, RecordState, from_live
@@ -61,7 +61,7 @@ def test_command_reports_success_and_failure(monkeypatch: pytest.MonkeyPatch) ->
     fine = CliRunner().invoke(simulate, ["--seeds", "11", "--steps", "5"])
     assert fine.exit_code == 0, fine.output
     assert "0 失败 failed" in fine.output.splitlines()[-1]
-    monkeypatch.setattr(batch, "conflicts", lambda _state, _policies: ("result",))
+    monkeypatch.setattr(held, "conflicts", lambda _state, _policies: ("result",))
     failing = CliRunner().invoke(simulate, ["--seeds", "11..11", "--steps", "5"])
     assert failing.exit_code == 1
     assert "seed 11 failed" in failing.output

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from server.devices.keys import signer_of, signing_keys
 from server.devices.models import Device
 from server.fieldsync.models import Journal, SegmentSignature
 from server.prooflog.models import Leaf
@@ -22,10 +23,11 @@ HEAD_KIND = "journal-head"
 
 def journal_runs(session: Session, acts: Iterable[Act]) -> list[dict[str, Any]]:
     """Return the runs that hold the given acts, each `{"journal", "first", "headers", "statement", "signature",
-    "public_key", "device"}`.
+    "public_key", "device"}`, the key being the one that signed, which the device may have changed since.
 
     A run begins at the first wanted act of a signed segment and ends at the first head of that journal in the proof
-    log that covers the segment. Acts beyond a gap, which no head covers yet, are in none.
+    log that covers the segment. Beyond its signed act it only leads to that head: acts there are in the runs of their
+    own segments. Acts beyond a gap, which no head covers yet, are in none.
     """
     wanted: dict[str, list[int]] = defaultdict(list)
     for act in acts:
@@ -40,6 +42,7 @@ def journal_runs(session: Session, acts: Iterable[Act]) -> list[dict[str, Any]]:
 def _runs_of(session: Session, journal_id: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
     journal = session.get_one(Journal, journal_id)
     device = session.get_one(Device, journal.device)
+    keys = signing_keys(session, device)
     query = select(SegmentSignature).where(SegmentSignature.journal == journal_id).order_by(SegmentSignature.last)
     segments = list(session.execute(query).scalars())
     heads = _logged_heads(session, journal_id)
@@ -50,19 +53,20 @@ def _runs_of(session: Session, journal_id: str, numbers: Sequence[int]) -> list[
         end = next((seq for seq in heads if seq >= segment.last), None)
         if not mine or end is None or end > journal.head_seq:
             continue
+        signer = signer_of(keys, segment.statement.encode(), segment.signature) or keys.present
         headers = select(Act.header).where(Act.journal == journal_id, Act.seq.between(mine[0], end)).order_by(Act.seq)
         runs.append(
             {
                 "journal": journal_id,
                 "device": device.id,
-                "public_key": base64.b64encode(device.public_key).decode(),
+                "public_key": base64.b64encode(signer).decode(),
                 "first": mine[0],
                 "headers": [header.decode() for header in session.execute(headers).scalars()],
                 "statement": segment.statement,
                 "signature": segment.signature,
             }
         )
-        covered = end
+        covered = segment.last
     return runs
 
 

@@ -25,12 +25,16 @@ from server.cli import main
 from server.clock import SystemClock
 from server.config import load_settings
 from server.db.engine import Database
+from server.directory.lifecycle import DIRECTORY
 from server.errors import PROBLEMS
 from server.runtime import Runtime
 from tests.project_tree import ROOT
 
 PROTOCOL = ROOT / "docs" / "protocol.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
+STATES = ROOT / "docs" / "states.md"
+MACHINES = (DIRECTORY,)
+"""All state machines that are tables."""
 
 LIMITS: Sequence[tuple[str, str, str]] = (
     ("sync.acts.MAX_PART_BYTES", "bytes", "header, body or personal part of an act, each"),
@@ -208,6 +212,11 @@ def commands_table() -> str:
     return table(("Command", "What"), [(f"`{name}`", text) for name, text in commands(main)])
 
 
+def state_diagrams() -> str:
+    """Every state machine as a diagram."""
+    return "\n\n".join(f"## {one.zh} · {one.en}\n\n```mermaid\n{one.mermaid()}\n```" for one in MACHINES)
+
+
 def bare_app() -> Flask:
     """The application over an empty database, for looking at and not for calling."""
     with tempfile.TemporaryDirectory() as home:
@@ -221,6 +230,7 @@ BLOCKS: dict[str, tuple[Path, Callable[[], str]]] = {
     "problems": (PROTOCOL, problems_table),
     "routes": (OPERATIONS, lambda: routes_table(bare_app())),
     "commands": (OPERATIONS, commands_table),
+    "states": (STATES, state_diagrams),
 }
 """Block name: the file it stands in, and what makes it."""
 

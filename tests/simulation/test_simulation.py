@@ -3,11 +3,14 @@
 import pytest
 from click.testing import CliRunner
 
-from server.records import batch, held
+from server.records import batch
+from server.runtime import Runtime
 from sync import merge
 from sync.policies import Policies
 from sync.registers import Change, RecordState, from_live
+from tests.simulation import promises
 from tests.simulation.cli import simulate
+from tests.simulation.network import Violation
 from tests.simulation.run import run_seed
 
 SEEDS = range(1, 41)
@@ -61,7 +64,11 @@ def test_command_reports_success_and_failure(monkeypatch: pytest.MonkeyPatch) ->
     fine = CliRunner().invoke(simulate, ["--seeds", "11", "--steps", "5"])
     assert fine.exit_code == 0, fine.output
     assert "0 失败 failed" in fine.output.splitlines()[-1]
-    monkeypatch.setattr(held, "conflicts", lambda _state, _policies: ("result",))
+
+    def broken(_rt: Runtime) -> None:
+        raise Violation("planted")
+
+    monkeypatch.setattr(promises, "check_behaviors", broken)
     failing = CliRunner().invoke(simulate, ["--seeds", "11..11", "--steps", "5"])
     assert failing.exit_code == 1
     assert "seed 11 failed" in failing.output

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.devices.keys import signer_of, signing_keys
+from server.devices.keys import signer_of
 from server.devices.models import Device
 from server.fieldsync.models import Journal, SegmentSignature
 from server.prooflog.models import Leaf
@@ -42,7 +42,6 @@ def journal_runs(session: Session, acts: Iterable[Act]) -> list[dict[str, Any]]:
 def _runs_of(session: Session, journal_id: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
     journal = session.get_one(Journal, journal_id)
     device = session.get_one(Device, journal.device)
-    keys = signing_keys(session, device)
     query = select(SegmentSignature).where(SegmentSignature.journal == journal_id).order_by(SegmentSignature.last)
     segments = list(session.execute(query).scalars())
     heads = _logged_heads(session, journal_id)
@@ -53,7 +52,7 @@ def _runs_of(session: Session, journal_id: str, numbers: Sequence[int]) -> list[
         end = next((seq for seq in heads if seq >= segment.last), None)
         if not mine or end is None or end > journal.head_seq:
             continue
-        signer = signer_of(keys, segment.statement.encode(), segment.signature) or keys.present
+        signer = signer_of(session, device, segment.statement.encode(), segment.signature) or device.public_key
         headers = select(Act.header).where(Act.journal == journal_id, Act.seq.between(mine[0], end)).order_by(Act.seq)
         runs.append(
             {

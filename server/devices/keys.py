@@ -7,7 +7,8 @@ valid when is told by places in the journals and needs no clock. A device that h
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -107,10 +108,25 @@ def former_keys(session: Session, device_id: str) -> list[FormerKey]:
     return list(session.execute(query).scalars())
 
 
-def signer_of(keys: SigningKeys, statement: bytes, signature: str) -> bytes | None:
+@dataclass(frozen=True)
+class SigningKeys:
+    """The keys of a device, apart from the database."""
+
+    present: bytes
+    former: tuple[tuple[bytes, list[dict[str, Any]]], ...]
+    """Replaced keys, the latest first, each with the heads up to which it still vouches."""
+
+
+def signing_keys(session: Session, device: Device) -> SigningKeys:
+    """Return the keys by which segments of a device may be signed."""
+    former = former_keys(session, device.id) if device.key_number > 1 else []
+    return SigningKeys(device.public_key, tuple((key.public_key, key.heads) for key in former))
+
+
+def signer_of(session: Session, device: Device, statement: bytes, signature: str) -> bytes | None:
     """Return the one of a device's keys that has signed a statement which was taken in; None: none of them."""
-    all_keys = (keys.present, *(key for key, _ in keys.former))
-    return next((key for key in all_keys if _verifies(key, statement, signature)), None)
+    known = [device.public_key, *(former.public_key for former in former_keys(session, device.id))]
+    return next((key for key in known if _verifies(key, statement, signature)), None)
 
 
 def vouches(named: Mapping[str, Any], journal: str, last: int, act_hash: str) -> bool:
@@ -120,24 +136,19 @@ def vouches(named: Mapping[str, Any], journal: str, last: int, act_hash: str) ->
     return bool(last < named["seq"] or (last == named["seq"] and act_hash == named["hash"]))
 
 
-def verify_segment(present: bytes, former: Callable[[], Iterable[FormerKey]], head: SegmentHead) -> None:
+def verify_segment(keys: SigningKeys, head: SegmentHead) -> None:
     """Check the signature of a segment by a device's present key, or by a former one that may vouch for it.
-
-    Args:
-        present: the key that is valid now.
-        former: returns the replaced keys, the latest first; called only where the present one has not signed.
-        head: the segment's head.
 
     Raises:
         Problem: `bad-signature`.
     """
     statement = head.statement()
     try:
-        verify_signature(present, statement, head.signature)
+        verify_signature(keys.present, statement, head.signature)
     except Problem:
-        for key in former():
-            before = any(vouches(named, head.journal, head.last, head.head) for named in key.heads)
-            if before and _verifies(key.public_key, statement, head.signature):
+        for key, heads in keys.former:
+            before = any(vouches(named, head.journal, head.last, head.head) for named in heads)
+            if before and _verifies(key, statement, head.signature):
                 return
         raise
 

@@ -236,23 +236,38 @@ class Handheld:
     def sync(self) -> None:
         """Push, upload, pull, and take in what became of this device's acts and files.
 
-        A device that may only hand in does no more than that; when it is to be wiped, it erases itself.
+        A device that may only hand in does no more than that; when it is to be wiped, it erases itself. A file that
+        cannot be uploaded keeps nothing else waiting: its fault is raised at the end.
         """
         if self._last_word:
             self._say_last_word()
             return
-        finish_change(self.store, self.link, self.device)
+        self._finish_key_change()
         self.push()
-        self.upload()
+        fault: Refused | OSError | None = None
+        try:
+            self.upload()
+        except (Refused, OSError) as error:
+            fault = error
         if self.link.standing.wipe_ordered_at_ms is not None:
             self.wipe(self.link.standing.wipe_ordered_at_ms)
             return
-        if self.link.standing.only_hands_in:
-            self.refresh_statuses()
-            return
-        self.pull()
+        if not self.link.standing.only_hands_in:
+            self.pull()
         self.refresh_statuses()
-        self.collect_receipts()
+        if not self.link.standing.only_hands_in:
+            self.collect_receipts()
+        if fault is not None:
+            raise fault
+
+    def _finish_key_change(self) -> None:
+        """Go on with a change of the key that was begun; one that the server does not want keeps nothing waiting."""
+        try:
+            finish_change(self.store, self.link, self.device)
+        except Refused as refusal:
+            if refusal.status == 401:
+                raise
+            self.counts["key_changes_refused"] += 1
 
     def wipe(self, ordered_at_ms: int) -> None:
         """Erase this handheld by an order of the office, and tell the server what was lost. Raises `Unreachable`."""

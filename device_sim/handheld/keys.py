@@ -45,7 +45,8 @@ def begin_change(store: HandheldStore, device: str, seed: bytes) -> None:
 def finish_change(store: HandheldStore, link: Link, device: str) -> bool:
     """Send a change that was begun, and go on with the new key; False when none was begun.
 
-    Raises `Refused` and `Unreachable`; the change then stays begun.
+    Raises `Unreachable`, and `Refused` if no key is accepted: the change then stays begun. `Refused` for any other
+    reason (the device may only hand in, say) drops it: it was not made, and the old key goes on.
     """
     begun = store.get(NEXT_KEY)
     if not begun:
@@ -56,6 +57,7 @@ def finish_change(store: HandheldStore, link: Link, device: str) -> bool:
         link.attempt(lambda: link.request("POST", f"/api/v1/devices/{device}/key", json=change["body"]))
     except Refused as refusal:
         if refusal.status != 401:
+            store.put(NEXT_KEY, "")
             raise
         old, link.sign = link.sign, new.sign  # the reply was lost, and the old key is none any more
         try:

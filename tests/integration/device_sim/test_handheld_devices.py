@@ -11,6 +11,7 @@ import pytest
 
 from device_sim.handheld import standing
 from device_sim.handheld.client import Handheld, Picture
+from device_sim.handheld.keys import begin_change
 from device_sim.handheld.link import Backoff, Refused, Unreachable
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.sharing import MAX_PIN_FAILURES, Locked
@@ -215,6 +216,21 @@ def test_the_reply_to_a_change_of_key_is_lost(platform: Platform, on_wire: Handh
     assert set(on_wire.store.act_counts()) == {"applied"}
 
 
+def test_a_change_of_key_begun_before_the_revocation(platform: Platform, handheld: MakeHandheld) -> None:
+    """It is not made any more, and what was written is handed in all the same, under the old key."""
+    device = handheld()
+    inspection = inspection_of(platform, device)
+    write(device, inspection, scene="kept")
+    begin_change(device.store, device.device, bytes(32))
+    write(device, inspection, notes="after it was begun")
+    post(platform, f"/devices/{device.device}/revoke")
+    device.sync()
+    assert (device.store.pending_count(), device.store.act_counts()) == (0, {"quarantined": 2})
+    assert get(platform, f"/devices/{device.device}")["key_number"] == 1
+    with platform.rt.db.read() as session:
+        assert check_signatures(session).findings == []
+
+
 # Several officers.
 
 
@@ -316,6 +332,28 @@ def test_a_wipe_survives_crashes_and_lost_replies(
     assert not (tmp_path / "handheld-0" / LAST_WORD).exists()
     assert get(platform, f"/devices/{ident}")["wipe_report"]["acts_lost"] == 1
     again.close()
+
+
+def test_a_file_that_cannot_be_uploaded_keeps_nothing_else_waiting(
+    platform: Platform, handheld: MakeHandheld, tmp_path: Path
+) -> None:
+    """The device pulls on and says what is wrong; and it can still be wiped, with the file named as lost."""
+    device = handheld()
+    inspection = inspection_of(platform, device)
+    device.capture(inspection, PICTURE)
+    for path in (tmp_path / "handheld-0" / "evidence").iterdir():
+        path.unlink()
+    later = dispatched(platform, 1)
+    with pytest.raises(OSError, match="No such file"):
+        device.sync()
+    assert set(later) <= set(device.store.ids("task"))
+    ident = device.device
+    post(platform, f"/devices/{ident}/wipe", {"reason": "丢失 / lost"})
+    with pytest.raises(Refused, match="device-wiping"):
+        device.sync()  # its token from before has ended; from the next sign-in on it knows why
+    device.sync()
+    shown = get(platform, f"/devices/{ident}")
+    assert (shown["status"], shown["wipe_report"]["files_lost"]) == ("wiped", 1)
 
 
 # Versions.

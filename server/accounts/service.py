@@ -5,7 +5,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 from werkzeug.security import check_password_hash, generate_password_hash
 
@@ -25,6 +25,9 @@ CODE_S = 900
 """Lifetime of a one-time sign-in code."""
 NOBODY = generate_password_hash("nobody has this password")
 """Checked when a login does not exist, so that the answer takes as long as for one that does."""
+
+_SIGNED_OUT = select(RevokedToken.jti).where(RevokedToken.jti == bindparam("token"))
+"""Made once: it is asked at each request."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def revoke_token(session: Session, rt: Runtime, jti: str) -> None:
 
 def is_revoked(session: Session, jti: str) -> bool:
     """Tell whether a token was signed out."""
-    return session.get(RevokedToken, jti) is not None
+    return session.connection().execute(_SIGNED_OUT, {"token": jti}).first() is not None
 
 
 def account_by_login(session: Session, login: str) -> Account | None:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.devices.models import Device, DeviceBoot
+from server.devices.pushing import PushingDevice
 from server.runtime import Runtime
 from sync.clocks import STEP_MS, Correction, Exchange, Reading, correct
 
@@ -22,7 +23,7 @@ RENEW_MS = 3_600_000
 
 
 def corrections(
-    session: Session, rt: Runtime, device: Device, head: Reading, boots: Iterable[str], exchange: Exchange | None
+    session: Session, rt: Runtime, device: PushingDevice, head: Reading, boots: Iterable[str], exchange: Exchange | None
 ) -> dict[str, Correction]:
     """Return how acts of each of `boots` are corrected, and note what the segment's head tells of the clocks.
 
@@ -44,7 +45,9 @@ def corrections(
     return found
 
 
-def _note(session: Session, rt: Runtime, device: Device, head: Reading, exchange: Exchange | None, now_ms: int) -> None:
+def _note(
+    session: Session, rt: Runtime, device: PushingDevice, head: Reading, exchange: Exchange | None, now_ms: int
+) -> None:
     wall_zero = head.wall_ms - head.mono_ms
     if exchange is not None and (exchange.boot != head.boot or exchange.server_ms > now_ms):
         exchange = None  # a segment made in an earlier boot; those of this one will bring it again

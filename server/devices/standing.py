@@ -6,7 +6,9 @@ Nothing that officers wrote is lost by taking the rest away.
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, cast
 
+from sqlalchemy import Row, Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from server.devices.models import Device
@@ -17,6 +19,12 @@ MAX_SEALED_ACTS = 10_000
 """Acts that a revoked device may hand in to quarantine."""
 HANDING_IN = ("active", "revoked", "wiping")
 """Statuses of devices that may hand in."""
+_DEVICES = cast(Table, Device.__table__)
+_CALLER = select(
+    _DEVICES.c.id, _DEVICES.c.status, _DEVICES.c.revoked_at, _DEVICES.c.region, _DEVICES.c.department,
+    _DEVICES.c.officer, _DEVICES.c.shared_with, _DEVICES.c.public_key, _DEVICES.c.key_number,
+).where(_DEVICES.c.id == bindparam("device"))  # fmt: skip
+"""Made once, and past the ORM: it is asked at each request."""
 
 
 def load_principal(session: Session, subject: str) -> Principal:
@@ -25,7 +33,7 @@ def load_principal(session: Session, subject: str) -> Principal:
     Raises:
         Problem: `unauthenticated` if it is not active (any more).
     """
-    device = session.get(Device, subject)
+    device = _row(session, subject)
     if device is None or device.status != "active":
         raise Problem("unauthenticated", detail="this device is not active")
     return _principal(device)
@@ -37,7 +45,7 @@ def load_handing_in(session: Session, subject: str) -> Principal:
     Raises:
         Problem: `unauthenticated` if it may not even do that.
     """
-    device = session.get(Device, subject)
+    device = _row(session, subject)
     if device is None or device.status not in HANDING_IN:
         raise Problem("unauthenticated", detail="this device may not hand in anything any more")
     return replace(_principal(device), role=HAND_IN, restriction=restriction(device) or "client-too-old")
@@ -49,26 +57,15 @@ def load_author(session: Session, device_id: str, received_at: datetime | None =
     Raises:
         Problem: `device-revoked` if the act came after the revocation (only where `received_at` is given).
     """
-    device = session.get_one(Device, device_id)
+    device = _row(session, device_id)
+    if device is None:
+        raise LookupError(f"no device {device_id}")
     if received_at is not None and device.revoked_at is not None and received_at >= device.revoked_at:
         raise revoked_problem()
     return _principal(device)
 
 
-def lock_for_push(session: Session, caller: Principal) -> Device:
-    """Return the pushing device, locked, if it still may push: revoking it waits for this push, or stops it.
-
-    Raises:
-        Problem: `unauthenticated`.
-    """
-    device = session.get(Device, caller.subject, with_for_update=True, populate_existing=True)
-    allowed = HANDING_IN if caller.role == HAND_IN else ("active",)
-    if device is None or device.status not in allowed:
-        raise Problem("unauthenticated", detail="this device may not push any more")
-    return device
-
-
-def restriction(device: Device) -> str | None:
+def restriction(device: Device | Row[Any]) -> str | None:
     """Return the code of the problem that keeps a device from syncing; None when it may sync."""
     if device.revoked_at is not None:
         return "device-revoked"
@@ -80,18 +77,13 @@ def revoked_problem() -> Problem:
     return Problem("device-revoked", detail="handed in after the device was revoked; the office decides on it")
 
 
-def seal(device: Device, count: int) -> None:
-    """Count acts that a revoked device hands in.
-
-    Raises:
-        Problem: `limit-exceeded`.
-    """
-    if device.sealed_acts + count > MAX_SEALED_ACTS:
-        raise Problem("limit-exceeded", detail="a revoked device has handed in too much", limit=MAX_SEALED_ACTS)
-    device.sealed_acts += count
+def _row(session: Session, device_id: str) -> Any:  # noqa: ANN401 - a row of these columns, or None
+    return session.connection().execute(_CALLER, {"device": device_id}).one_or_none()
 
 
-def _principal(device: Device) -> Principal:
+def _principal(device: Row[Any]) -> Principal:
+    officers = (device.officer, *device.shared_with)
     return Principal(
-        device.id, "device", region_prefix(device.region), device.department, device.officers, device.id
+        device.id, "device", region_prefix(device.region), device.department, officers, device.id,
+        public_key=device.public_key, key_number=device.key_number,
     )  # fmt: skip

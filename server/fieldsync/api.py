@@ -87,9 +87,7 @@ def push() -> Response:
     data, rt, caller = request.get_data(cache=False), runtime(), principal()
     exchange, pending = announced_exchange(request.headers), announced_pending(request.headers)
     with rt.db.turn:
-        with rt.db.read() as reading:
-            verify = segment_verifier(reading, caller)
-        segment = read_segment(data, verify)
+        segment = read_segment(data, segment_verifier(rt, caller))
         content = check_acts(segment, caller)
         with rt.db.write() as writing:
             lines = take_in(writing, rt, caller, segment, content, exchange=exchange, pending=pending)

@@ -43,6 +43,7 @@ CAUSES = (*SETTLED, Verdict.MENDED, Verdict.DISMISSED)
 """Statuses of acts for which nothing waits any more: they are in their records, or a person has ruled on them."""
 MAX_RELEASE_ROUNDS = 1_000
 """Rounds of releasing held acts in one push; each round releases at least one."""
+_ANY_HELD = select(Act.seq).where(Act.waiting_for.is_not(None)).limit(1)
 
 
 @dataclass
@@ -276,7 +277,8 @@ def _former(caller: Principal, place: Placement, parent: Held) -> tuple[str, ...
 def _release(work: Merging, arrived: Iterable[str]) -> bool:
     """Merge held acts whose cause has now arrived, and those that wait for these; returns whether any moved."""
     moved = False
-    if work.session.execute(select(Act.seq).where(Act.waiting_for.is_not(None)).limit(1)).first() is None:
+    work.session.flush()  # a pending ruling or act of the office counts
+    if work.session.connection().execute(_ANY_HELD).first() is None:
         return False
     reasons = set(arrived) | {f"{kind}/{record}" for kind, record in work.batch.records}
     for _ in range(MAX_RELEASE_ROUNDS):

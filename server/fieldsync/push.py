@@ -1,29 +1,37 @@
 """Taking in a pushed segment: idempotent, whole, in one transaction; each act gets its verdict, stored as a receipt."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from sqlalchemy import select
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
+from server.db.many_rows import insert_rows
 from server.devices import clocks
-from server.devices.standing import lock_for_push, revoked_problem, seal
+from server.devices.pushing import lock_for_push
+from server.devices.standing import revoked_problem
 from server.errors import Problem
 from server.fieldsync.checks import CheckedAct
 from server.fieldsync.intake import Intake, take_in
-from server.fieldsync.models import Journal, SegmentSignature
+from server.fieldsync.journals import PushedJournal, lock_journal
+from server.fieldsync.models import SegmentSignature
 from server.fieldsync.segment import LinkedAct, Segment
 from server.prooflog.service import enqueue
 from server.records.batch import RecordBatch
 from server.records.models import Act
-from server.records.service import server_state
+from server.records.service import epoch_and_erasures
 from server.runtime import Runtime
 from server.web.auth import Principal
 from server.web.body import parse_json
 from sync.acts import encode
 from sync.clocks import Correction, Exchange
 from sync.ids import is_id
-from sync.journal import MAX_JOURNAL_GAP
+
+SIGNATURES = cast(Table, SegmentSignature.__table__)
+_STORED = select(Act.seq, Act.hash, Act.header, Act.receipt).where(
+    Act.journal == bindparam("of"), Act.seq.between(bindparam("first"), bindparam("last"))
+)
+"""Made once: putting a statement together costs more than the database takes to answer it."""
 
 
 def push(
@@ -47,21 +55,20 @@ def push(
     """
     head = segment.head
     device = lock_for_push(session, caller)
-    journal = _journal(session, rt, caller, segment)
-    state = server_state(session)
-    epoch = state.epoch
+    journal = lock_journal(session, rt, caller, segment.head)
+    epoch, erasures = epoch_and_erasures(session)
     stored = _stored(session, head.journal, head.first - 1, head.last + 1)
     _refuse_forks(journal, segment, stored)
     fresh = [act for act in segment.acts if act.seq not in stored]
     receipts = {seq: act.receipt for seq, act in stored.items()}
     if fresh:
         if device.revoked_at is not None:
-            seal(device, len(fresh))
+            device.seal(len(fresh))
             content = {act.seq: revoked_problem() for act in segment.acts}
         corrected = clocks.corrections(session, rt, device, head.reading, _boots(fresh), exchange)
         work = Intake(
             session, rt, caller, RecordBatch(session, rt), segment=segment, content=content, epoch=epoch,
-            any_erased=state.erasures > 0, followed=head.last + 1 in stored,
+            any_erased=erasures > 0, followed=head.last + 1 in stored,
             clocks=corrected,
         )  # fmt: skip
         receipts |= take_in(work, fresh, journal.head_seq)
@@ -71,6 +78,7 @@ def push(
         device.pending_acts, device.pending_files = pending
     else:
         device.pending_acts = max(head.last - journal.head_seq, 0)
+    device.save(session)
     reply = {
         "epoch": epoch,
         "journal": head.journal,
@@ -78,46 +86,6 @@ def push(
         "head": journal.head_hash,
     }
     return [encode(reply), *(receipts[act.seq] for act in segment.acts)]
-
-
-def _journal(session: Session, rt: Runtime, caller: Principal, segment: Segment) -> Journal:
-    head = segment.head
-    journal = session.get(Journal, head.journal, with_for_update=True)
-    if journal is None:
-        parent = head.parent
-        if parent is not None:
-            _check_parent(session, caller, parent.journal, parent.seq, parent.hash)
-        journal = Journal(
-            id=head.journal,
-            device=caller.subject,
-            head_seq=0,
-            head_hash="",
-            parent=parent and parent.journal,
-            parent_seq=parent and parent.seq,
-            started_at=rt.now(),
-        )
-        session.add(journal)
-        session.flush()
-    if journal.device != caller.subject:
-        raise Problem("forbidden", field="journal", detail="this journal belongs to another device")
-    began = (journal.parent, journal.parent_seq)
-    if (head.parent and head.parent.journal, head.parent and head.parent.seq) != began:
-        raise Problem("invalid-field", field="parent", detail="is not where this journal began to continue another one")
-    if head.first > journal.head_seq + MAX_JOURNAL_GAP:
-        raise Problem(
-            "limit-exceeded", field="first", detail="too far beyond the journal's head", limit=MAX_JOURNAL_GAP
-        )
-    return journal
-
-
-def _check_parent(session: Session, caller: Principal, journal_id: str, seq: int, act_hash: str) -> None:
-    parent = session.get(Journal, journal_id)
-    if parent is None or parent.device != caller.subject:
-        raise Problem("invalid-field", field="parent.journal", detail="is no journal of this device")
-    if seq:
-        act = session.get(Act, (journal_id, seq))
-        if act is None or act.hash != act_hash:
-            raise Problem("invalid-field", field="parent.hash", detail="is no act of that journal")
 
 
 class Stored(NamedTuple):
@@ -130,12 +98,11 @@ class Stored(NamedTuple):
 
 
 def _stored(session: Session, journal: str, first: int, last: int) -> dict[int, Stored]:
-    columns = select(Act.seq, Act.hash, Act.header, Act.receipt)
-    rows = session.execute(columns.where(Act.journal == journal, Act.seq.between(first, last)))
+    rows = session.connection().execute(_STORED, {"of": journal, "first": first, "last": last})
     return {row.seq: Stored(*row) for row in rows}
 
 
-def _refuse_forks(journal: Journal, segment: Segment, stored: dict[int, Stored]) -> None:
+def _refuse_forks(journal: PushedJournal, segment: Segment, stored: dict[int, Stored]) -> None:
     """Compare the segment with what the server has of the journal, at both ends and everywhere between."""
     common = min(journal.head_seq, segment.head.first - 1)
     before = stored.get(segment.head.first - 1)
@@ -165,7 +132,7 @@ def _boots(acts: Iterable[LinkedAct]) -> set[str]:
     return {boot for boot in {str(act.members.get("boot")) for act in acts} if is_id(boot)}
 
 
-def _advance(work: Intake, journal: Journal, segment: Segment, corrected: Mapping[str, Correction]) -> None:
+def _advance(work: Intake, journal: PushedJournal, segment: Segment, corrected: Mapping[str, Correction]) -> None:
     """Move the journal's head over everything that is now there without a gap, and prove it to the log."""
     session, rt, head = work.session, work.rt, segment.head
     if head.first <= journal.head_seq + 1 and head.last > journal.head_seq:
@@ -175,16 +142,16 @@ def _advance(work: Intake, journal: Journal, segment: Segment, corrected: Mappin
             if seq != journal.head_seq + 1:
                 break
             journal.head_seq, journal.head_hash = seq, act_hash
+        journal.save(session)
         leaf = encode({"journal": journal.id, "seq": journal.head_seq, "head": journal.head_hash})
         enqueue(session, rt, "journal-head", f"{journal.id}:{journal.head_seq}", leaf)
-    session.merge(
-        SegmentSignature(
-            journal=journal.id,
-            first=head.first,
-            last=head.last,
-            statement=head.statement().decode(),
-            signature=head.signature,
-            received_at=rt.now(),
-            clocks=clocks.to_members(corrected),
-        )
-    )
+    signed = {
+        "journal": journal.id,
+        "first": head.first,
+        "last": head.last,
+        "statement": head.statement().decode(),
+        "signature": head.signature,
+        "received_at": rt.now(),
+        "clocks": clocks.to_members(corrected),
+    }
+    insert_rows(session, SIGNATURES, [signed])

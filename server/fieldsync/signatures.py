@@ -1,24 +1,22 @@
 """Verifying who signed a pushed segment."""
 
 from collections.abc import Callable
+from functools import partial
 
-from sqlalchemy.orm import Session
-
-from server.devices.keys import signing_keys, verify_segment
-from server.devices.models import Device
-from server.errors import Problem
+from server.devices.keys import SigningKeys, former_keys, verify_segment
+from server.runtime import Runtime
 from server.web.auth import Principal
 from sync.journal import SegmentHead
 
 
-def segment_verifier(session: Session, caller: Principal) -> Callable[[SegmentHead], None]:
-    """Return a check of segment heads against the calling device's keys; it raises `bad-signature`."""
-    device = session.get(Device, caller.subject)
-    if device is None:
-        raise Problem("unauthenticated")
-    keys = signing_keys(session, device)
+def segment_verifier(rt: Runtime, caller: Principal) -> Callable[[SegmentHead], None]:
+    """Return a check of segment heads against the calling device's keys; it raises `bad-signature`.
 
-    def verify(head: SegmentHead) -> None:
-        verify_segment(keys, head)
-
-    return verify
+    The present key came with the caller; only a device that has changed its key costs a look into the database.
+    """
+    keys = SigningKeys(caller.public_key, ())
+    if caller.key_number > 1:
+        with rt.db.read() as session:
+            former = former_keys(session, caller.subject)
+            keys = SigningKeys(caller.public_key, tuple((key.public_key, key.heads) for key in former))
+    return partial(verify_segment, keys)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.util import identity_key
@@ -21,6 +21,9 @@ from sync.registers import RecordState
 LEAD_STEPS = {"signed_for": "signed_for", "in_progress": "verifying"}
 """Where a lead stands while its task is worked on."""
 INSPECTIONS = cast(Table, Inspection.__table__)
+_KNOWN = select(
+    *(INSPECTIONS.c[name] for name in ("id", "task", "entity", "status", "result", "inspected_at", "submitted_at"))
+).where(INSPECTIONS.c.id.in_(bindparam("ids", expanding=True)))
 
 FollowedRecord = tuple[str, Placement, Served]
 
@@ -87,12 +90,9 @@ def _inspection_row(state: Served) -> dict[str, Any]:
 def _known_inspections(session: Session, ids: list[str]) -> dict[str, Mapping[str, Any]]:
     session.flush()
     found: dict[str, Mapping[str, Any]] = {}
-    names = ("id", "task", "entity", "status", "result", "inspected_at", "submitted_at")
     for start in range(0, len(ids), IN_LIST_LIMIT):
-        query = select(*(INSPECTIONS.c[name] for name in names)).where(
-            INSPECTIONS.c.id.in_(ids[start : start + IN_LIST_LIMIT])
-        )
-        found |= {row["id"]: row for row in session.connection().execute(query).mappings()}
+        chunk = {"ids": ids[start : start + IN_LIST_LIMIT]}
+        found |= {row["id"]: row for row in session.connection().execute(_KNOWN, chunk).mappings()}
     return found
 
 

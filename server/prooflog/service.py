@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from server.clock import to_ms
 from server.db.engine import IN_LIST_LIMIT, insert_ignore
+from server.db.many_rows import insert_rows
 from server.errors import Problem
 from server.prooflog.keys import SigningKey, load_key
 from server.prooflog.models import MAX_REF_CHARS, Head, Leaf, PendingLeaf, ProofLog
@@ -25,7 +26,7 @@ from sync.checkpoints import Checkpoint, Signature, parse_verifier_key
 from sync.merkle import MAX_SIZE, Frontier, consistency_proof, inclusion_proof, leaf_hash
 
 T = TypeVar("T")
-_LEAVES = cast(Table, Leaf.__table__)
+_LEAVES, _PENDING = cast(Table, Leaf.__table__), cast(Table, PendingLeaf.__table__)
 KINDS = ("behavior", "journal-head", "evidence", "erasure")
 """What leaves are about."""
 MAX_LEAF_BYTES = 4096
@@ -63,7 +64,7 @@ def enqueue(session: Session, rt: Runtime, kind: str, ref: str, leaf_bytes: byte
     if kind not in KINDS or not 0 < len(ref) <= MAX_REF_CHARS or len(leaf_bytes) > MAX_LEAF_BYTES:
         raise ValueError(f"no leaf of the proof log: {kind} {ref[:MAX_REF_CHARS]} ({len(leaf_bytes)} bytes)")
     leaf_bytes.decode("utf-8")  # leaves travel as JSON strings
-    session.execute(insert(PendingLeaf), [{"kind": kind, "ref": ref, "data": leaf_bytes, "at": rt.now()}])
+    insert_rows(session, _PENDING, [{"kind": kind, "ref": ref, "data": leaf_bytes, "at": rt.now()}])
 
 
 def sequence_step(session: Session, rt: Runtime) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import BindParameter, Table, bindparam, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.util import identity_key
@@ -31,6 +31,26 @@ ACTS = cast(Table, Act.__table__)
 STATE = cast(Table, ServerState.__table__)
 SETTLED = (Verdict.APPLIED, Verdict.MERGED, Verdict.CONFLICT)
 """Statuses of acts that are part of their record's state."""
+
+# Made once: putting a statement together costs more than the database takes to answer it.
+_AMONG: BindParameter[str] = bindparam("ids", expanding=True)
+_RECORDS_OF = (
+    select(
+        RECORDS.c.id, RECORDS.c.region, RECORDS.c.department, RECORDS.c.parent, RECORDS.c.deleted,
+        RECORDS.c.conflict_fields, RECORDS.c.line,
+    )
+    .where(RECORDS.c.kind == bindparam("of"), RECORDS.c.id.in_(_AMONG))
+    .order_by(RECORDS.c.id)
+    .with_for_update()
+)  # fmt: skip
+_PEOPLE_OF = (
+    select(ASSIGNEES.c.id, ASSIGNEES.c.officer, ASSIGNEES.c.active)
+    .where(ASSIGNEES.c.kind == bindparam("of"), ASSIGNEES.c.id.in_(_AMONG))
+    .order_by(ASSIGNEES.c.officer)
+)
+_ADVANCE = (
+    update(STATE).where(STATE.c.id == 1).values(position=STATE.c.position + bindparam("by")).returning(STATE.c.position)
+)
 
 
 @dataclass(frozen=True)
@@ -78,18 +98,7 @@ class RecordBatch:
                 self._load(kind, ids[start : start + IN_LIST_LIMIT])
 
     def _load(self, kind: str, ids: list[str]) -> None:
-        table = RECORDS.c
-        columns = (
-            table.id,
-            table.region,
-            table.department,
-            table.parent,
-            table.deleted,
-            table.conflict_fields,
-            table.line,
-        )
-        query = select(*columns).where(table.kind == kind, table.id.in_(ids)).order_by(table.id).with_for_update()
-        rows = self.session.connection().execute(query).all()
+        rows = self.session.connection().execute(_RECORDS_OF, {"of": kind, "ids": ids}).all()
         people = self._assignees(kind, [row.id for row in rows]) if rows else {}
         for row in rows:
             present, former = people.get(row.id, ((), ()))
@@ -101,9 +110,7 @@ class RecordBatch:
     def _assignees(self, kind: str, ids: list[str]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
         """The officers that records of a kind are assigned to, and those that they were assigned to before."""
         found: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        table = ASSIGNEES.c
-        query = select(table.id, table.officer, table.active).where(table.kind == kind, table.id.in_(ids))
-        for record_id, officer, active in self.session.connection().execute(query.order_by(table.officer)):
+        for record_id, officer, active in self.session.connection().execute(_PEOPLE_OF, {"of": kind, "ids": ids}):
             present, former = found.get(record_id, ((), ()))
             found[record_id] = ((*present, officer), former) if active else (present, (*former, officer))
         return found
@@ -255,8 +262,7 @@ def seen_of(header: bytes) -> frozenset[Dot]:
 def advance_counter(session: Session, by: int) -> int:
     """Advance the feed counter and return its new value; the row stays locked until the commit."""
     session.flush()
-    advance = update(STATE).where(STATE.c.id == 1).values(position=STATE.c.position + by)
-    newest: int = session.connection().execute(advance.returning(STATE.c.position)).scalar_one()
+    newest: int = session.connection().execute(_ADVANCE, {"by": by}).scalar_one()
     loaded = session.identity_map.get(identity_key(ServerState, 1))
     if loaded is not None:
         set_committed_value(loaded, "position", newest)

@@ -24,6 +24,7 @@ from sync.dots import Dot
 from sync.registers import Change
 
 SALT_BYTES = 16
+_EPOCH = select(ServerState.epoch, ServerState.erasures).where(ServerState.id == 1)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,18 @@ def new_epoch(session: Session, rt: Runtime) -> str:
     return state.epoch
 
 
+def epoch_and_erasures(session: Session) -> tuple[str, int]:
+    """Return the server's epoch, and the count of records whose personal data was erased.
+
+    Raises:
+        Problem: `unavailable` when the database has not been set up.
+    """
+    row = session.connection().execute(_EPOCH).one_or_none()
+    if row is None:
+        raise _not_set_up()
+    return row.epoch, row.erasures
+
+
 def server_state(session: Session) -> ServerState:
     """Return the state row.
 
@@ -83,8 +96,12 @@ def server_state(session: Session) -> ServerState:
     """
     state = session.get(ServerState, 1)
     if state is None:
-        raise Problem("unavailable", detail="the database has not been set up: run `fieldproof migrate`")
+        raise _not_set_up()
     return state
+
+
+def _not_set_up() -> Problem:
+    return Problem("unavailable", detail="the database has not been set up: run `fieldproof migrate`")
 
 
 def office_write(

@@ -51,6 +51,10 @@ class Principal:
     device: str | None = None
     restriction: str = ""
     """Code of the problem that keeps the caller from what else its kind may do."""
+    public_key: bytes = b""
+    """The key by which a device signs."""
+    key_number: int = 0
+    """How many keys a device has had."""
 
 
 PrincipalLoader = Callable[[Session, str], Principal]

@@ -12,12 +12,12 @@ from server import rates
 from server.audit.models import AuditEvent
 from server.cli import main
 from server.config import load_secret, rotate_secret
-from server.devices import clocks, sharing, standing
+from server.devices import clocks, pushing, sharing, standing
 from server.devices.models import Device
 from server.errors import Problem
 from server.officers.models import Officer
 from server.runtime import Runtime
-from server.web.auth import Principal, issue_token, read_token
+from server.web.auth import issue_token, read_token
 from sync.clocks import Exchange
 from sync.journal import SEGMENT_TYPE
 from sync.statements import JournalHead, key_statement, share_statement, sign_in_statement, wiped_statement
@@ -140,11 +140,25 @@ def test_a_push_under_way_stops_at_a_revocation(
     client: FlaskClient, device: FieldDevice, rt: Runtime, sign_in: SignIn
 ) -> None:
     """A token that was good when the request began is looked at again inside the writing transaction."""
-    caller = Principal(device.id, "device", "420106", "market", (device.officer,), device.id)
+    with rt.db.read() as session:
+        caller = standing.load_principal(session, device.id)
     client.post(f"/api/v1/devices/{device.id}/revoke", headers=sign_in("operator"))
     with rt.db.write() as session, pytest.raises(Problem, match="may not push"):
-        standing.lock_for_push(session, caller)
+        pushing.lock_for_push(session, caller)
     assert client.get("/api/v1/sync/pull", headers=device.headers).status_code == 401
+
+
+def test_a_push_stops_when_the_key_changed_under_it(rt: Runtime, device: FieldDevice) -> None:
+    """The signature was checked by the key that the caller had; with another one in force it proves nothing."""
+    with rt.db.read() as session:
+        caller = standing.load_principal(session, device.id)
+    with rt.db.write() as session:
+        assert pushing.lock_for_push(session, caller).id == device.id
+        session.get_one(Device, device.id).key_number += 1
+        session.flush()
+        with pytest.raises(Problem) as refused:
+            pushing.lock_for_push(session, caller)
+    assert refused.value.code == "unauthenticated"
 
 
 def hand_in(client: FlaskClient, device: FieldDevice, data: bytes | None = None) -> Any:  # noqa: ANN401 - a test response
@@ -162,7 +176,7 @@ def test_sealed_acts_have_a_limit(
     """A revoked device hands in so many acts and no more; a retry of what it handed in is answered as before."""
     device.write("inspection", world.inspection, {"scene": "样例"})
     client.post(f"/api/v1/devices/{device.id}/revoke", headers=sign_in("operator"))
-    monkeypatch.setattr(standing, "MAX_SEALED_ACTS", 1)
+    monkeypatch.setattr(pushing, "MAX_SEALED_ACTS", 1)
     first = hand_in(client, device)
     assert [line["problem"]["code"] for line in lines(first)[1:]] == ["device-revoked"]
     assert hand_in(client, device).data == first.data

@@ -13,11 +13,19 @@ from schemas.kinds.base import (
     Whole,
     merged,
 )
-from schemas.kinds.field_work import PositionSchema
+from schemas.kinds.field_work import OUTCOMES, PositionSchema
 
 MAX_SUB_ITEMS = 400
 LABEL = validate.Length(max=MAX_LABEL_CHARS)
 LATEST = merged("latest")
+EVIDENCE_FORMS = ("photo", "video", "audio", "document")
+
+
+class ConditionSchema(Schema):
+    """A line is asked only where an earlier one, by number, has this outcome."""
+
+    number = Text(required=True, validate=validate.Length(1, 40))
+    outcome = Text(required=True, validate=validate.OneOf(OUTCOMES))
 
 
 class SubItemSchema(Schema):
@@ -27,6 +35,10 @@ class SubItemSchema(Schema):
     text = Text(required=True, validate=validate.Length(1, MAX_TEXT_CHARS))
     method = Text(validate=LABEL)
     basis = Text(validate=LABEL)
+    penalty_basis = Text(validate=LABEL)
+    outcomes = fields.List(Text(validate=validate.OneOf(OUTCOMES)), validate=validate.Length(1, len(OUTCOMES)))
+    asked_when = Whole(ConditionSchema)
+    evidence = fields.List(Text(validate=validate.OneOf(EVIDENCE_FORMS)), validate=validate.Length(1, 4))
 
 
 class EntitySchema(KindSchema):
@@ -49,6 +61,10 @@ class ItemSchema(KindSchema):
     name = Text(validate=LABEL, metadata=LATEST)
     basis = Text(validate=validate.Length(max=MAX_TEXT_CHARS), metadata=LATEST)
     department = Text(validate=LABEL, metadata=LATEST)
+    item_type = Text(validate=LABEL, metadata=LATEST)
+    level = Text(validate=LABEL, metadata=LATEST)
+    version = StrictInteger(validate=validate.Range(1, 10_000), metadata=LATEST)
+    status = Text(validate=validate.OneOf(("published", "withdrawn")), metadata=LATEST)
 
 
 class ChecklistSchema(KindSchema):
@@ -59,6 +75,7 @@ class ChecklistSchema(KindSchema):
     name = Text(validate=LABEL, metadata=LATEST)
     item = Text(validate=LABEL, metadata=LATEST)
     sub_items = fields.List(Whole(SubItemSchema), validate=validate.Length(1, MAX_SUB_ITEMS), metadata=LATEST)
+    status = Text(validate=validate.OneOf(("published", "superseded", "withdrawn")), metadata=LATEST)
 
 
 class OfficerSchema(KindSchema):

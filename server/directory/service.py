@@ -1,10 +1,15 @@
-"""Keeping the directory."""
+"""Keeping what is published of the directory: entering, publishing to the handhelds, looking up."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schemas.identifiers import check_checklist_code, check_item_code
-from server.directory.models import Checklist, SupervisionItem
+from schemas.identifiers import USCC_LENGTH, check_checklist_code, check_item_code
+from server.directory.contents import CHECKLISTS, ITEMS, tidy
+from server.directory.lifecycle import PUBLISHED
+from server.directory.models import Checklist, DirectoryVersion, SupervisionBody, SupervisionItem
 from server.errors import Problem
 from server.records.lines import Placement
 from server.records.service import OfficeChange, office_write_many
@@ -12,10 +17,12 @@ from server.runtime import Runtime
 
 EVERYWHERE = Placement("", "")
 """The directory is the same for the whole province."""
+ITEM_FIELDS = ("name", "item_type", "basis", "department", "level", "sector")
+ENTERED = "初始录入 / entered with the platform"
 
 
 def add_item(session: Session, rt: Runtime, item: SupervisionItem, *, author: str) -> None:
-    """Enter a supervision item and publish it.
+    """Enter a supervision item that was published elsewhere, as its first version, and publish it.
 
     Raises:
         Problem: `invalid-field` if the code does not have 14 digits.
@@ -23,27 +30,69 @@ def add_item(session: Session, rt: Runtime, item: SupervisionItem, *, author: st
     if reason := check_item_code(item.code):
         raise Problem("invalid-field", field="code", detail=reason)
     session.add(item)
-    fields = {"code": item.code, "name": item.name, "basis": item.basis, "department": item.department}
-    office_write_many(session, rt, [OfficeChange("item", item.id, fields, author, EVERYWHERE)])
+    session.flush()
+    content = tidy({name: getattr(item, name) for name in ITEM_FIELDS})
+    session.add(_published(rt, ITEMS, item.id, item.code, item.version, content, author))
+    publish_item(session, rt, item, author=author)
 
 
 def add_checklist(session: Session, rt: Runtime, checklist: Checklist, *, author: str) -> None:
-    """Enter a version of a checklist and publish it.
+    """Enter a version of a checklist that was published elsewhere, and publish it; its body is entered with it.
 
     Raises:
         Problem: `invalid-field` for a wrong code.
     """
     if reason := check_checklist_code(checklist.code):
         raise Problem("invalid-field", field="code", detail=reason)
+    item = get_item(session, checklist.item)
+    for former in session.execute(
+        select(Checklist).where(Checklist.code == checklist.code, Checklist.status == PUBLISHED)
+    ).scalars():
+        if former.version > checklist.version:
+            raise Problem("conflict", field="version", detail="a newer version is published")
+        end_checklist(session, rt, former, "superseded", author=author)
+        session.get_one(DirectoryVersion, former.id).state = "superseded"
+        session.get_one(DirectoryVersion, former.id).ended_at = rt.now()
+        session.flush()
+    uscc = checklist.code[:USCC_LENGTH]
+    if session.get(SupervisionBody, uscc) is None:
+        body = SupervisionBody(uscc=uscc, name=item.department, department=item.department, region=uscc[2:8])
+        session.add(body)
+    content = tidy({"name": checklist.name, "item": item.code, "sub_items": checklist.sub_items})
+    version = _published(rt, CHECKLISTS, checklist.id, checklist.code, checklist.version, content, author)
+    session.add(version)
+    publish_checklist(session, rt, checklist, author=author)
+
+
+def _published(
+    rt: Runtime, register: str, subject: str, code: str, version: int, content: Mapping[str, Any], author: str
+) -> DirectoryVersion:
+    return DirectoryVersion(
+        id=subject, register=register, code=code, version=version, name=content["name"], content=dict(content),
+        state=PUBLISHED, subject=subject, author=author, reason=ENTERED, created_at=rt.now(), published_at=rt.now(),
+    )  # fmt: skip
+
+
+def publish_item(session: Session, rt: Runtime, item: SupervisionItem, *, author: str) -> None:
+    """Bring an item's synced record up to its row."""
+    names = ("code", "name", "basis", "department", "item_type", "level", "version", "status")
+    fields = {name: getattr(item, name) for name in names}
+    office_write_many(session, rt, [OfficeChange("item", item.id, fields, author, EVERYWHERE)])
+
+
+def publish_checklist(session: Session, rt: Runtime, checklist: Checklist, *, author: str) -> None:
+    """Enter a version's row and publish it as a record of its own."""
     session.add(checklist)
-    fields = {
-        "code": checklist.code,
-        "version": checklist.version,
-        "name": checklist.name,
-        "item": checklist.item,
-        "sub_items": checklist.sub_items,
-    }
+    session.flush()
+    names = ("code", "version", "name", "item", "sub_items", "status")
+    fields = {name: getattr(checklist, name) for name in names}
     office_write_many(session, rt, [OfficeChange("checklist", checklist.id, fields, author, EVERYWHERE)])
+
+
+def end_checklist(session: Session, rt: Runtime, checklist: Checklist, status: str, *, author: str) -> None:
+    """Say on a version's row and record that it was superseded or withdrawn."""
+    checklist.status = status
+    office_write_many(session, rt, [OfficeChange("checklist", checklist.id, {"status": status}, author)])
 
 
 def get_item(session: Session, item_id: str) -> SupervisionItem:
@@ -70,13 +119,25 @@ def get_checklist(session: Session, checklist_id: str) -> Checklist:
     return checklist
 
 
+def checklist_in_force(session: Session, checklist_id: str) -> Checklist:
+    """Return a checklist version for a new visit: no check outside the published list.
+
+    Raises:
+        Problem: `not-found`, or `invalid-field` when it is not in force any more.
+    """
+    checklist = get_checklist(session, checklist_id)
+    if checklist.status != PUBLISHED:
+        raise Problem("invalid-field", field="checklist", detail=f"this version is {checklist.status}")
+    return checklist
+
+
 def checklist_for(session: Session, department: str) -> Checklist | None:
-    """Return the newest version of a department's first checklist by code, or None if it has none."""
+    """Return the version in force of a department's first checklist by code, or None if it has none."""
     query = (
         select(Checklist)
         .join(SupervisionItem, SupervisionItem.id == Checklist.item)
-        .where(SupervisionItem.department == department)
-        .order_by(Checklist.code, Checklist.version.desc())
+        .where(SupervisionItem.department == department, Checklist.status == PUBLISHED)
+        .order_by(Checklist.code)
         .limit(1)
     )
     return session.execute(query).scalar_one_or_none()

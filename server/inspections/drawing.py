@@ -129,7 +129,7 @@ def fresh_secret(rt: Runtime) -> str:
 
 
 def item_for(session: Session, sector: str) -> tuple[SupervisionItem, Checklist]:
-    """Return a sector's first item by code with its newest checklist.
+    """Return a sector's first item by code with its checklist in force.
 
     Raises:
         Problem: `not-found`: without a published list there is no inspection.
@@ -137,7 +137,7 @@ def item_for(session: Session, sector: str) -> tuple[SupervisionItem, Checklist]
     query = (
         select(SupervisionItem, Checklist)
         .join(Checklist, Checklist.item == SupervisionItem.id)
-        .where(SupervisionItem.sector == sector)
+        .where(SupervisionItem.sector == sector, Checklist.status == "published")
         .order_by(SupervisionItem.code, Checklist.version.desc())
         .limit(1)
     )

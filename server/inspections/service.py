@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from schemas.kinds.base import MAX_LABEL_CHARS
 from server.audit.service import SYSTEM, record_event
 from server.directory.models import Checklist
-from server.directory.service import checklist_for, get_checklist, get_item
+from server.directory.service import checklist_for, checklist_in_force, get_item
 from server.entities.service import get_entity
 from server.errors import Problem
 from server.inspections.models import Inspection, Task
@@ -68,7 +68,7 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
     tasks, changes = [], []
     for order in orders:
         department = check_officers(rt, order.officers, people)
-        checklist = lists.setdefault(order.checklist, get_checklist(session, order.checklist))
+        checklist = lists.setdefault(order.checklist, checklist_in_force(session, order.checklist))
         entity = get_entity(session, order.entity)
         sector = get_item(session, checklist.item).sector
         check_fitness(session, rt, [people[officer] for officer in order.officers], entity.id, sector)

@@ -9,12 +9,13 @@ from schemas.identifiers import make_uscc
 from server.accounts.models import Account
 from server.devices.models import Device
 from server.directory.models import Checklist, SupervisionItem
-from server.directory.service import add_checklist, add_item
+from server.directory.service import EVERYWHERE
 from server.entities.models import Entity
 from server.entities.service import add_entities
 from server.inspections.service import DispatchOrder, dispatch
 from server.officers.models import Officer
 from server.officers.service import add_officers
+from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
 
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -64,8 +65,13 @@ def fill(rt: Runtime) -> None:
     )  # fmt: skip
     with rt.db.write() as session:
         add_officers(session, rt, people, author="test")
-        add_item(session, rt, item, author="test")
-        add_checklist(session, rt, checklist, author="test")
+        session.add_all((item, checklist))
+        for kind, row, names in (  # published with the fields of the recordings: digests cover no newer ones
+            ("item", item, ("code", "name", "basis", "department")),
+            ("checklist", checklist, ("code", "version", "name", "item", "sub_items")),
+        ):
+            fields = {name: getattr(row, name) for name in names}
+            office_write_many(session, rt, [OfficeChange(kind, row.id, fields, "test", EVERYWHERE)])
         add_entities(session, rt, [entity], author="test")
         given = GivenIds(rt.settings, rt.db, rt.clock, rt.random_bytes, ids=(TASK, INSPECTION))
         order = DispatchOrder("plan", ENTITY, CHECKLIST, OFFICERS, START + timedelta(days=5), "样例任务", plan="P1")

@@ -21,6 +21,10 @@ from sync.policies import NAMED_REMOVAL, Rule
 J = "018f22e2-79b0-7cc3-98c4-dc0c0c07398f"
 K = "018f22e2-79b0-7cc3-98c4-dc0c0c073990"
 POSITION = {"lat": 30.5, "lon": 114, "datum": "WGS-84"}
+FULL_LINE = {
+    "number": "3", "text": "留样不足", "penalty_basis": "样例条例", "outcomes": ["pass", "fail"],
+    "asked_when": {"number": "2", "outcome": "fail"}, "evidence": ["photo", "document"],
+}  # fmt: skip
 SIGNATURE = {"officer": J, "role": "lead", "dots": [f"{J}:1"], "digest": "a" * 64}
 FIELDS = [(kind.name, name) for kind in KINDS.values() for name in kind.schema().fields]
 PERSONAL = {"inspection": {"statement", "party_opinion", "contact"}}
@@ -57,10 +61,16 @@ GOOD: dict[str, dict[str, Any]] = {
         "name": "样例食品厂", "nature": "2", "uscc": "9" * 18, "registered_address": "",
         "operating_address": "样例路1号", "region": "420106", "position": POSITION, "status": "active",
     },
-    "item": {"code": "0" * 14, "name": "食品生产监督检查", "basis": "", "department": "市场监管"},
+    "item": {
+        "code": "0" * 14, "name": "食品生产监督检查", "basis": "", "department": "市场监管",
+        "item_type": "inspection", "level": "county", "version": 2, "status": "withdrawn",
+    },
     "checklist": {
         "code": "9" * 18 + "1A", "version": 1, "name": "清单", "item": "0" * 14,
-        "sub_items": [{"number": "1", "text": "健康证"}, {"number": "2", "text": "留样", "method": "看", "basis": ""}],
+        "sub_items": [
+            {"number": "1", "text": "健康证"}, {"number": "2", "text": "留样", "method": "看", "basis": ""}, FULL_LINE,
+        ],
+        "status": "superseded",
     },
     "officer": {
         "name": "李样例", "certificate_number": "SAMPLE-1", "certificate_valid_until": "2099-12-31T00:00:00+08:00",

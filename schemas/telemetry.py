@@ -85,6 +85,8 @@ FACTOR_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES[
 FLAG_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["flags"].items()}
 KIND_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["kinds"].items()}
 REASON_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["invalid_reasons"].items()}
+TIER_NUMBERS: Mapping[str, int] = {"raw": 0} | {code: KIND_NUMBERS[code] for code in (MINUTE, HOUR, DAY)}
+"""What is stored of telemetry, from readings to daily aggregates; each has its own time to live."""
 HJ212_FACTORS: Mapping[str, str] = {row["hj212"]: code for code, row in CODES["factors"].items() if "hj212" in row}
 CHANNEL_UNIT = ""
 """The unit of a reading whose format names none: the one that the registry gives its channel."""

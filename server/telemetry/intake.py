@@ -20,6 +20,7 @@ from server.telemetry.ordinary import Sorted, sort, store
 from server.telemetry.receipts import Receipt, make_receipts
 from server.telemetry.registry import Registry, SensorEntry
 from server.telemetry.settling import Key, Row, Settled, load_rows, make_row, settle
+from server.telemetry.staleness import note_stale
 from server.telemetry.validation import UNBELIEVABLE_TIMES
 
 COUNTERS = ("messages", "valid", "invalid", "dead_lettered", "duplicate", "skipped_messages", "episodes")
@@ -63,6 +64,7 @@ def take_in(
     batch = Sorted(rest=list(messages)) if cautious else sort(session, sensors, messages)
     store(session, batch.lines, rt.now())
     intake, steps, settled = _take_rest(session, rt, batch.rest, sensors)
+    note_stale(session, batch.lines, _believable(settled), rt.now())
     expired, given_up = release_expired(session, rt.now())
     intake.changes = _evaluate(session, registry, sensors, batch, [*steps, *expired], settled)
     intake.counts.update(
@@ -112,6 +114,12 @@ def _take_rest(
         skipped_messages=skipped,
     )
     return Intake(counts), steps, settled
+
+
+def _believable(settled: Settled) -> list[Key]:
+    """Return the keys that changed, without new data times that are no time to go by."""
+    no_time = {key for key in settled.fresh if settled.rows[key].reason in UNBELIEVABLE_TIMES}
+    return sorted(settled.changed - no_time)
 
 
 def _sort(

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from schemas.telemetry import FACTOR_NUMBERS, FLAG_NUMBERS, KIND_NUMBERS, REASON_NUMBERS
+from schemas.telemetry import FACTOR_NUMBERS, FLAG_NUMBERS, KIND_NUMBERS, REASON_NUMBERS, TIER_NUMBERS
 from server.db.base import Base, CodeNumber, JsonValue, UtcDateTime, UtcMicros
 
 ID_CHARS = 64
@@ -159,6 +159,60 @@ class StoredReading(Base):
     received_at: Mapped[datetime] = mapped_column(UtcMicros)
     skew_ms: Mapped[int | None] = mapped_column(Integer)
     """By how much the sensor's clock lay behind ours when it sent this, if it said so; the data time is kept raw."""
+
+
+class StoredAggregate(Base):
+    """What a sensor's readings of one minute, hour or day come to (`averaging`)."""
+
+    __tablename__ = "aggregate"
+    __table_args__ = (Index("ix_aggregate_tier_at", "tier", "at"), {"sqlite_with_rowid": False})
+
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    factor: Mapped[str] = mapped_column(CodeNumber(FACTOR_NUMBERS), primary_key=True)
+    tier: Mapped[str] = mapped_column(CodeNumber(TIER_NUMBERS), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcMicros, primary_key=True)
+    """When the period began."""
+    mean: Mapped[float | None] = mapped_column(Float)
+    low: Mapped[float | None] = mapped_column(Float)
+    high: Mapped[float | None] = mapped_column(Float)
+    """Null, all three, if nothing in the period was valid."""
+    share: Mapped[float] = mapped_column(Float)
+    """Which part of the period valid data stand for, 0 to 1."""
+    valid: Mapped[bool] = mapped_column(Boolean)
+    """Whether that is enough."""
+
+
+class LiveHour(Base):
+    """An hour that readings are still coming for; it is aggregated when it is over."""
+
+    __tablename__ = "live_hour"
+
+    at: Mapped[datetime] = mapped_column(UtcMicros, primary_key=True)
+
+
+class StaleSpan(Base):
+    """Data times whose aggregates are not, or no longer, what the readings say. Rows are only added and removed."""
+
+    __tablename__ = "stale_span"
+    __table_args__ = (Index("ix_stale_span_tier_first", "tier", "first"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    tier: Mapped[str] = mapped_column(CodeNumber(TIER_NUMBERS))
+    """`hour` stands for its minutes too."""
+    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS))
+    """Empty: every sensor."""
+    first: Mapped[datetime] = mapped_column(UtcMicros)
+    last: Mapped[datetime] = mapped_column(UtcMicros)
+    """Included."""
+
+
+class TierHorizon(Base):
+    """How far a tier was cleared away: rows of data times before `cleared_to` are gone; what lies before is final."""
+
+    __tablename__ = "tier_horizon"
+
+    tier: Mapped[str] = mapped_column(CodeNumber(TIER_NUMBERS), primary_key=True)
+    cleared_to: Mapped[datetime] = mapped_column(UtcMicros)
 
 
 class SensorProgress(Base):

@@ -70,6 +70,8 @@ class Settled:
     contradictions: list[Letter] = field(default_factory=list)
     standing: set[str] = field(default_factory=set)
     """Identities of values that came to stand in this batch: an earlier letter about one of them is void."""
+    changed: set[Key] = field(default_factory=set)
+    """Keys that were stored or whose row was replaced."""
     duplicates: int = 0
     valid: int = 0
     """By how much the number of valid stored readings grew (a replaced one may lower it)."""
@@ -132,6 +134,7 @@ def settle(
             same = standing.same_content(row)
             settled.rows[row.key] = replace(standing, seq=row.seq) if same else row
             touched.add(row.key)
+    settled.changed = settled.fresh | touched
     settled.standing = {_contradiction(settled.rows[key], topics).refusal.identity for key in touched}
     void = [item for item in settled.contradictions if item.refusal.identity in settled.standing]
     settled.contradictions = [item for item in settled.contradictions if item not in void]

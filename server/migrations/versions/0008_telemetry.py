@@ -21,10 +21,13 @@ def upgrade() -> None:
     op.add_column("sensor_progress", sa.Column("newest", sa.Text(), server_default="{}", nullable=False))
     _compact_readings()
     _add_registry()
+    _add_aggregates()
 
 
 def downgrade() -> None:
     """Take the revision back."""
+    for table in ("tier_horizon", "stale_span", "live_hour", "aggregate"):
+        op.drop_table(table)
     _drop_registry()
     _spell_readings_out()
     op.drop_column("sensor_progress", "newest")
@@ -86,6 +89,51 @@ def _add_registry() -> None:
         sa.Column("given_up_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["sensor_id"], ["sensor.id"], name=op.f("fk_sequence_gap_sensor_id")),
         sa.PrimaryKeyConstraint("sensor_id", "first_seq", name=op.f("pk_sequence_gap")),
+    )
+
+
+def _add_aggregates() -> None:
+    op.create_table(
+        "aggregate",
+        sa.Column("sensor_id", sa.String(length=64), nullable=False),
+        sa.Column("factor", sa.SmallInteger(), nullable=False),
+        sa.Column("tier", sa.SmallInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("mean", sa.Float(), nullable=True),
+        sa.Column("low", sa.Float(), nullable=True),
+        sa.Column("high", sa.Float(), nullable=True),
+        sa.Column("share", sa.Float(), nullable=False),
+        sa.Column("valid", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("sensor_id", "factor", "tier", "at", name=op.f("pk_aggregate")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_aggregate_tier_at", "aggregate", ["tier", "at"])
+    op.create_table(
+        "live_hour",
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("at", name=op.f("pk_live_hour")),
+    )
+    op.create_table(
+        "stale_span",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("tier", sa.SmallInteger(), nullable=False),
+        sa.Column("sensor_id", sa.String(length=64), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
+        sa.Column("last", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stale_span")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_stale_span_tier_first", "stale_span", ["tier", "first"])
+    op.create_table(
+        "tier_horizon",
+        sa.Column("tier", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("cleared_to", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tier", name=op.f("pk_tier_horizon")),
+    )
+    # what is stored already was never aggregated
+    op.execute(
+        "INSERT INTO stale_span (tier, sensor_id, first, last) "
+        "SELECT 1, '', min(at), max(at) FROM reading HAVING count(*) > 0"
     )
 
 

@@ -67,20 +67,20 @@ def without_erased(
 
     Called only where anything has ever been erased. The device is told to destroy its own.
     """
-    wanted = {_key(act) for act in fresh}
+    wanted = {named_key(act) for act in fresh}
     query = select(ErasedRecord).where(tuple_(ErasedRecord.kind, ErasedRecord.record).in_(wanted))
     orders = {(row.kind, row.record): row.order for row in session.execute(query).scalars()}
     kept: list[LinkedAct] = []
     looked_at: dict[int, CheckedAct | Problem] = dict(
-        refuse_incomplete([a for a in fresh if _key(a) not in orders], content)
+        refuse_incomplete([a for a in fresh if named_key(a) not in orders], content)
     )
     for act in fresh:
-        order = orders.get(_key(act))
+        order = orders.get(named_key(act))
         found = content[act.seq]
         if order is None or (isinstance(found, CheckedAct) and found.header.personal is None):
             kept.append(act)
             continue
-        private = personal_of(_key(act)[0])
+        private = personal_of(named_key(act)[0])
         bad = isinstance(found, Problem) and may_hold(act.parts.body, private)
         kept.append(replace(act, parts=ActParts(act.parts.header, b"" if bad else act.parts.body, b"")))
         dot = Dot(str(act.members["journal"]), act.seq)
@@ -88,12 +88,14 @@ def without_erased(
         if isinstance(found, CheckedAct):
             ordinary = {name: value for name, value in found.fields.items() if name not in names}
             looked_at[act.seq] = CheckedAct(found.header, ordinary | dict.fromkeys(names))
-        notify(session, device, _key(act), order)
+        notify(session, device, named_key(act), order)
     return kept, looked_at
 
 
-def _key(act: LinkedAct) -> Key:
-    return str(act.members.get("kind"))[:64], str(act.members.get("record"))[:64]
+def named_key(act: LinkedAct) -> Key:
+    """Return the record that an act names, as far as its unchecked header can be looked up."""
+    kind, record = (str(act.members.get(name))[:64].replace("\x00", "") for name in ("kind", "record"))
+    return kind, record
 
 
 def _destroy(session: Session, dot: Dot, act: LinkedAct, order: str) -> list[str]:

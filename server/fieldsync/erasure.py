@@ -17,6 +17,7 @@ from server.audit.service import SYSTEM, record_event
 from server.behaviors.models import Behavior
 from server.behaviors.service import erase_personal
 from server.clock import from_ms, to_ms
+from server.db.engine import IN_LIST_LIMIT
 from server.db.shredding import overwrite_what_is_deleted, shred
 from server.errors import Problem
 from server.evidence.retention import destroy_again, erase_evidence
@@ -24,7 +25,7 @@ from server.fieldsync import erasure_ledger
 from server.fieldsync.conflicts import given_reason
 from server.fieldsync.erased import field_names, may_hold, notify, personal_of
 from server.fieldsync.history import read_act
-from server.fieldsync.models import ErasedAct, ErasedRecord, ErasureNotice, ErasureOrder
+from server.fieldsync.models import ActRuling, ErasedAct, ErasedRecord, ErasureNotice, ErasureOrder
 from server.prooflog.service import enqueue
 from server.records.batch import SETTLED, RecordBatch
 from server.records.held import Key
@@ -41,6 +42,8 @@ MAX_RECORDS = 200
 MAX_BASIS_CHARS = 200
 SHREDDED = ("act", "synced_record", "behavior")
 """Tables that personal data is erased from."""
+SNAPSHOTS = (".gz", ".packing", ".part")
+"""Files that may hold what was erased, unfinished ones too: they are made anew when somebody asks."""
 BEHAVIOR = "behavior"
 """Behaviors of citizens are erased by the same orders as records; they are no kind that handhelds know."""
 PROBLEM_MEMBERS = ("type", "title", "status", "code", "field")
@@ -166,8 +169,9 @@ def erase(rt: Runtime) -> int:
     if not unfinished:
         return executed
     shred(rt.db, *SHREDDED)
-    for path in (rt.settings.home / "snapshots").glob("*.gz"):
-        path.unlink(missing_ok=True)
+    for suffix in SNAPSHOTS:
+        for path in (rt.settings.home / "snapshots").glob(f"*{suffix}"):
+            path.unlink(missing_ok=True)
     with rt.db.write() as session:
         for order_id in unfinished:
             session.get_one(ErasureOrder, order_id).shredded_at = rt.now()
@@ -244,11 +248,12 @@ def _execute(session: Session, rt: Runtime, order: ErasureOrder, at: datetime, k
 
 def _erase_acts(session: Session, key: Key, order: str) -> dict[Dot, list[str]]:
     """Destroy the personal data of all acts on a record, whatever became of them; returns what each had set."""
-    private = personal_of(key[0])
     erased: dict[Dot, list[str]] = {}
-    devices: set[str] = set()
+    told: set[tuple[str, Key]] = set()
     query = select(Act).where(Act.kind == key[0], Act.record == key[1])
-    for act in session.execute(query.order_by(Act.journal, Act.seq).with_for_update()).scalars():
+    own = list(session.execute(query.order_by(Act.journal, Act.seq).with_for_update()).scalars())
+    for act in (*own, *_mended_into(session, key, own)):
+        private, names_it = personal_of(act.kind) | personal_of(key[0]), (act.kind, act.record)
         names = field_names(act.personal) or []
         misplaced = act.status not in SETTLED and may_hold(act.body, private)
         if not act.personal and not misplaced:
@@ -260,12 +265,24 @@ def _erase_acts(session: Session, key: Key, order: str) -> dict[Dot, list[str]]:
         if act.problem:
             act.problem = {name: value for name, value in act.problem.items() if name in PROBLEM_MEMBERS}
         erased[Dot(act.journal, act.seq)] = names
-        if act.device:
-            devices.add(act.device)
+        if act.device and (names_it == key or session.get(SyncedRecord, names_it) is None):
+            told.add((act.device, names_it))
     session.flush()
-    for device in sorted(devices):
-        notify(session, device, key, order)
+    for device, named in sorted(told):
+        notify(session, device, named, order)
     return erased
+
+
+def _mended_into(session: Session, key: Key, own: Sequence[Act]) -> list[Act]:
+    """Acts that named another record by mistake, and were mended into this one by acts of the office."""
+    dots = [f"{act.journal}:{act.seq}" for act in own if act.device is None]
+    found: list[Act] = []
+    for start in range(0, len(dots), IN_LIST_LIMIT):
+        same = (ActRuling.journal == Act.journal) & (ActRuling.seq == Act.seq)
+        query = select(Act).join(ActRuling, same).where(ActRuling.mended_by.in_(dots[start : start + IN_LIST_LIMIT]))
+        rows = session.execute(query.order_by(Act.journal, Act.seq).with_for_update(of=Act)).scalars()
+        found += [act for act in rows if (act.kind, act.record) != key]
+    return found
 
 
 def _without_personal(kind: str, state: RecordState) -> RecordState:

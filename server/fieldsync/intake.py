@@ -22,7 +22,7 @@ from server.fieldsync.checks import (
     check_place,
     check_states,
 )
-from server.fieldsync.erased import refuse_incomplete, with_nulls, without_erased
+from server.fieldsync.erased import named_key, refuse_incomplete, with_nulls, without_erased
 from server.fieldsync.projections import project
 from server.fieldsync.receipts import Unmerged, receipt_of, unmerged_row
 from server.fieldsync.segment import LinkedAct, Segment
@@ -30,6 +30,7 @@ from server.records.batch import SETTLED, Incoming, RecordBatch, advance_counter
 from server.records.held import Held, Key
 from server.records.lines import Placement
 from server.records.models import Act
+from server.records.service import epoch_and_erasures
 from server.runtime import Runtime
 from server.web.auth import Principal
 from server.web.body import parse_json
@@ -71,8 +72,6 @@ class Intake(Merging):
     epoch: str
     clocks: Mapping[str, Correction]
     """How the times of acts are corrected, by the boot in which they were written."""
-    any_erased: bool
-    """Whether the personal data of any record was ever erased."""
     followed: bool
     """Whether the act after the segment's last one is here already."""
     stamps: dict[Dot, int] = field(default_factory=dict)
@@ -84,7 +83,11 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
     `head_seq` is how far the server had the journal without a gap before this segment.
     """
     journal = work.segment.head.journal
-    if work.any_erased:
+    sound = [(act, found) for act in fresh if isinstance(found := work.content[act.seq], CheckedAct)]
+    # All in one order, and locked before looking: an erasure comes before this push or after it.
+    work.batch.load({*map(named_key, fresh), *_keys(sound)})
+    _, erasures = epoch_and_erasures(work.session)
+    if erasures:
         fresh, work.content = without_erased(work.session, work.caller.subject, fresh, work.content)
     else:
         work.content = refuse_incomplete(fresh, work.content)
@@ -100,7 +103,6 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
             work.problems[Dot(journal, act.seq)] = content
         else:
             checked.append((act, content))
-    work.batch.load(_keys(checked))
     waiting: dict[Dot, str] = {}
     if not contiguous:
         waiting = {Dot(journal, act.seq): str(Dot(journal, fresh[0].seq - 1)) for act in fresh}

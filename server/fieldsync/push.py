@@ -56,7 +56,7 @@ def push(
     head = segment.head
     device = lock_for_push(session, caller)
     journal = lock_journal(session, rt, caller, segment.head)
-    epoch, erasures = epoch_and_erasures(session)
+    epoch, _ = epoch_and_erasures(session)
     stored = _stored(session, head.journal, head.first - 1, head.last + 1)
     _refuse_forks(journal, segment, stored)
     fresh = [act for act in segment.acts if act.seq not in stored]
@@ -68,7 +68,7 @@ def push(
         corrected = clocks.corrections(session, rt, device, head.reading, _boots(fresh), exchange)
         work = Intake(
             session, rt, caller, RecordBatch(session, rt), segment=segment, content=content, epoch=epoch,
-            any_erased=erasures > 0, followed=head.last + 1 in stored,
+            followed=head.last + 1 in stored,
             clocks=corrected,
         )  # fmt: skip
         receipts |= take_in(work, fresh, journal.head_seq)

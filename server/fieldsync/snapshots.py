@@ -89,21 +89,27 @@ def _is_fresh(rt: Runtime, kept: Snapshot, newest: int) -> bool:
     return 0 <= rt.now_ms() - kept.made_ms <= MAX_AGE_S * 1000 and newest - kept.position <= MAX_BEHIND
 
 
-def _make(rt: Runtime, scope: FeedScope, folder: Path, name: str) -> Snapshot:
+def _make(rt: Runtime, scope: FeedScope, folder: Path, name: str) -> Snapshot | None:
+    """Make the file; None if something was erased meanwhile, which it may hold."""
     partial = folder / f"{name}.part"
     partial.unlink(missing_ok=True)
     with rt.db.read() as session:
         state = server_state(session)
         cursor = Place(state.epoch, ANYBODY, scope).cursor(cursor_key(rt), state.position, whole=True)
         _fill(session, scope, partial, {"epoch": state.epoch, "position": str(state.position), "cursor": cursor})
-        position = state.position
+        position, erasures = state.position, state.erasures
     tag = f"{name}-{position}-{rt.now_ms()}"
     packed = folder / f"{name}.packing"
     with partial.open("rb") as source, packed.open("wb") as out, gzip.GzipFile("", "wb", GZIP_LEVEL, out, 0) as target:
         shutil.copyfileobj(source, target, COPY_BYTES)
     partial.unlink()
     packed.rename(folder / f"{tag}{SUFFIX}")
-    return Snapshot(folder / f"{tag}{SUFFIX}", tag, position, rt.now_ms())
+    made = Snapshot(folder / f"{tag}{SUFFIX}", tag, position, rt.now_ms())
+    with rt.db.read() as session:  # after it got its name: an erasure either is seen here or removes it
+        if server_state(session).erasures != erasures:
+            made.path.unlink(missing_ok=True)
+            return None
+    return made
 
 
 def _fill(session: Session, scope: FeedScope, path: Path, about: dict[str, str]) -> None:

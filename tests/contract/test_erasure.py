@@ -1,6 +1,7 @@
 """Lawful erasure on both databases: what goes, what stays, who must agree, late arrivals, and a restored backup."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,15 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import delete, update
 
-from server.fieldsync import erasure_ledger
+from server.fieldsync import erasure_ledger, snapshots
 from server.fieldsync.erasure import erase, replay_ledger
 from server.fieldsync.models import ErasedAct, ErasedRecord, ErasureNotice, ErasureOrder
 from server.prooflog.models import PendingLeaf
+from server.records.batch import RecordBatch
 from server.records.models import Act, ServerState, SyncedRecord
 from server.runtime import Runtime
 from server.verifying import verify_everything
+from server.web.auth import Principal
 from sync.acts import ActParts, commitment
 from tests.conftest import SignIn
 from tests.contract.test_decisions import Desk, record_of
@@ -236,6 +239,65 @@ def test_a_restored_backup_erases_again(
     assert desk.get(f"/erasures/{order}")["waiting_devices"] == [device.id]
     with rt.db.read() as session:
         assert [row.fields for row in session.query(ErasedAct)] == [["statement"]]
+
+
+def test_what_a_mended_act_had_said_goes_with_it(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
+) -> None:
+    """An act that named a wrong record was mended into the right one: erasing that erases what the act had said."""
+    wrong = rt.new_id()
+    device.write("rectification", wrong, {"inspection": world.inspection, "contact": SECRET, "statement": SECRET})
+    assert device.verdicts(client) == ["quarantined"]
+    fields = {"contact": SECRET}
+    desk.post(
+        f"/acts/{device.journal}:1/mend", kind="inspection", record=world.inspection, fields=fields,
+    )  # fmt: skip
+    ordered(desk, second, world, rt)
+    assert SECRET.encode() not in stored(rt)
+    assert faults(rt) == []
+    told = [line for line in lines(client.get("/api/v1/sync/pull", headers=device.headers)) if line.get("erase")]
+    assert [(line["kind"], line["id"]) for line in told] == [("rectification", wrong)]
+
+
+@pytest.mark.parametrize("rt", ["postgresql"], indirect=True)
+def test_an_erasure_while_a_push_is_under_way(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Where there are several writers: what is pushed before is erased, what comes later is destroyed on arrival."""
+    written(client, world, device)
+    load, executed = RecordBatch.load, list[str]()
+
+    def load_after_erasing(batch: RecordBatch, keys: Iterable[tuple[str, str]]) -> None:
+        if not executed:
+            executed.append("now")
+            ordered(desk, second, world, rt)
+        load(batch, keys)
+
+    late = FieldDevice(rt, world.officers[1], 2)
+    late.write("inspection", world.inspection, {"contact": SECRET})
+    monkeypatch.setattr(RecordBatch, "load", load_after_erasing)
+    late.verdicts(client)
+    assert executed
+    assert SECRET.encode() not in stored(rt)
+    assert faults(rt) == []
+
+
+def test_a_snapshot_made_during_an_erasure_is_not_kept(rt: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was read before the erasure and would hold what was erased; the feed serves in its place."""
+    make_world(rt)
+    fill = snapshots._fill
+
+    def fill_and_erase(*arguments: Any) -> None:  # noqa: ANN401 - handed on
+        fill(*arguments)
+        with rt.db.write() as session:
+            session.execute(update(ServerState).values(erasures=ServerState.erasures + 1))
+
+    monkeypatch.setattr(snapshots, "MIN_RECORDS", 1)
+    monkeypatch.setattr(snapshots, "_fill", fill_and_erase)
+    caller = Principal("x", "device", "420106", "market", ())
+    assert snapshots.snapshot_for(rt, caller) is None
+    assert not [path for path in (rt.settings.home / "snapshots").iterdir() if path.suffix != ".lock"]
 
 
 def test_ledger_is_chained(tmp_path: Path) -> None:

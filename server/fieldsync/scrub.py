@@ -39,12 +39,16 @@ def damaged(session: Session, rows: Iterable[SyncedRecord]) -> dict[Key, bytes]:
     return found
 
 
-def damaged_among(session: Session, keys: Sequence[Key]) -> dict[Key, bytes]:
-    """As :func:`damaged`, for records by kind and id."""
+def damaged_among(session: Session, keys: Sequence[Key], *, lock: bool = False) -> dict[Key, bytes]:
+    """As :func:`damaged`, for records by kind and id; with `lock` nobody writes them until the commit."""
     found: dict[Key, bytes] = {}
     for start in range(0, len(keys), IN_LIST_LIMIT):
         wanted = tuple_(SyncedRecord.kind, SyncedRecord.id).in_(keys[start : start + IN_LIST_LIMIT])
-        found |= damaged(session, session.execute(select(SyncedRecord).where(wanted)).scalars())
+        query = select(SyncedRecord).where(wanted)
+        if lock:
+            query = query.order_by(SyncedRecord.kind, SyncedRecord.id).with_for_update()
+            query = query.execution_options(populate_existing=True)
+        found |= damaged(session, session.execute(query).scalars())
     return found
 
 
@@ -53,11 +57,12 @@ def repair(session: Session, rt: Runtime, keys: Sequence[Key]) -> list[Key]:
 
     Returns the records that were really damaged; each repair is audited.
     """
-    wrong = damaged_among(session, keys)
+    suspects = damaged_among(session, keys)
+    wrong = damaged_among(session, sorted(suspects), lock=True)  # somebody may have written one meanwhile
     if not wrong:
         return []
     for (kind, record_id), line in sorted(wrong.items()):
-        row = session.get_one(SyncedRecord, (kind, record_id), with_for_update=True)
+        row = session.get_one(SyncedRecord, (kind, record_id))
         row.line = line
         record_event(session, rt, SYSTEM, "record.repair", kind, record_id, {"position": row.position})
     session.flush()

@@ -14,6 +14,7 @@ from server.behaviors import api as behaviors_api
 from server.codes import api as codes_api
 from server.devices import api as devices_api
 from server.devices import standing
+from server.directory import api as directory_api
 from server.entities import api as entities_api
 from server.evidence import api as evidence_api
 from server.exchange import api as exchange_api
@@ -26,7 +27,7 @@ from server.pages import quarantine_api
 from server.prooflog import api as prooflog_api
 from server.runtime import Runtime
 from server.telemetry import api as telemetry_api
-from server.telemetry import provisioning_api
+from server.telemetry import provisioning_api, series_api
 from server.web import docs, health, problems
 from server.web.auth import HAND_IN
 from server.web.body import parse_json
@@ -42,11 +43,13 @@ DOMAINS = (
     erasure_api,
     feed_api,
     codes_api,
+    directory_api,
     entities_api,
     inspections_api,
     evidence_api,
     telemetry_api,
     provisioning_api,
+    series_api,
     leads_api,
     behaviors_api,
     prooflog_api,

@@ -1,6 +1,7 @@
 """Aggregates: the same whatever the order, the batching and when the worker ran; on both databases."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -19,6 +20,7 @@ from server.tables import METADATA
 from server.telemetry.aggregation import _next_window, aggregate_step
 from server.telemetry.intake import take_in
 from server.telemetry.models import LiveHour, StaleSpan, StoredAggregate
+from server.telemetry.series import Selection, chart, list_aggregates
 from tests.conftest import FakeClock
 from tests.integration.telemetry.programs import register
 
@@ -95,6 +97,10 @@ def test_minutes_hours_and_days(either: Runtime) -> None:
     assert len(made(either, "tiers1", MINUTE)) == len(minutes)
     assert made(either, "tiers1", DAY) == [(START, sum(10.0 * (n + 1) for n in range(1, 21)) / 20, 20 / 24, True)]
     with either.db.read() as session:
+        chosen = Selection("tiers1", "SO2", HOUR, START, START + timedelta(hours=9))
+        assert [row.mean for row in list_aggregates(session, chosen, after=START, limit=2)] == [20.0, 30.0]
+        assert chart(session, chosen, 3)[1] == 8
+        assert chart(session, replace(chosen, tier="raw", kind=REALTIME), 3)[1] == 44 + 8 * 60
         assert session.scalar(select(func.count()).select_from(StaleSpan)) == 0
         assert session.scalar(select(func.count()).select_from(LiveHour)) == 0
 

@@ -6,13 +6,15 @@ PostgreSQL takes many rows in one statement, which SQLAlchemy arranges.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, LargeBinary, Table, bindparam
+from sqlalchemy import Connection, Dialect, LargeBinary, Table, bindparam
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 Row = Mapping[str, Any]
+Convert = Callable[[Any], Any]
 
 
 def insert_rows(session: Session, table: Table, rows: Sequence[Row], *, ignore: bool = False) -> None:
@@ -70,16 +72,24 @@ def update_rows(session: Session, table: Table, keys: Sequence[str], rows: Seque
 def _values(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     """The rows as the driver takes them."""
     columns = []
-    for name in names:
-        column, type_ = [row[name] for row in rows], table.c[name].type
-        convert = None
-        if not isinstance(type_, LargeBinary):  # the driver takes bytes as they are
-            convert = type_.dialect_impl(connection.dialect).bind_processor(connection.dialect)
+    for name, convert in zip(names, _converters(connection.dialect, table, tuple(names)), strict=True):
+        column = [row[name] for row in rows]
         columns.append(column if convert is None else _converted(column, convert))
     return list(zip(*columns, strict=True))
 
 
-def _converted(column: list[Any], convert: Callable[[Any], Any]) -> list[Any]:
+@lru_cache(256)
+def _converters(dialect: Dialect, table: Table, names: tuple[str, ...]) -> tuple[Convert | None, ...]:
+    """What brings the values of each column into the form that the driver takes; None: nothing need be done."""
+    return tuple(
+        None  # the driver takes bytes as they are
+        if isinstance(table.c[name].type, LargeBinary)
+        else table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
+        for name in names
+    )
+
+
+def _converted(column: list[Any], convert: Convert) -> list[Any]:
     """Convert a column's values; a run of equal ones (one instant for a whole batch) is converted once."""
     found: list[Any] = []
     before = last = None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from schemas.kinds import KINDS, policy_table
-from server.records.served import LiveValues, Served, ServedAct
+from server.records.served import Served, ServedAct
 from sync.policies import Policies, Policy, Rule, is_deleted, read, read_record
 from sync.registers import RecordState
 
@@ -36,6 +36,8 @@ def policies_of(kind: str) -> Policies:
 
 
 _POLICIES: dict[str, Policies] = {}
+COLLECTIONS = (Rule.SET, Rule.LIST, Rule.APPEND)
+"""Rules by which several values read together."""
 
 
 class Line(msgspec.Struct):
@@ -90,7 +92,15 @@ def view_of(kind: str, state: RecordState) -> dict[str, Any]:
     return {name: reading.value for name, reading in read_record(state, policies_of(kind)).items()}
 
 
-def values_of(kind: str, live: LiveValues, names: Sequence[str]) -> dict[str, Any]:
+def values_of(kind: str, live: Served, names: Sequence[str]) -> dict[str, Any]:
     """Return what some fields of a record say; what is not there, or in conflict, reads as None."""
     policies = policies_of(kind)
+    if len(live.acts) == 1:  # most records: of registers, a value that stands alone is what they read as
+        (act,) = live.acts.values()
+        return {
+            name: read(policies[name], live.live(name)).value
+            if policies[name].rule in COLLECTIONS
+            else act.fields.get(name)
+            for name in names
+        }
     return {name: read(policies[name], live.live(name)).value for name in names}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.records.lines import Placement, decode_state, encode_line, encode_served
+from server.records import lines
+from server.records.lines import Placement, decode_state, encode_line, encode_served, values_of
 from server.records.served import Served
 from sync.merge import Verdict, merge
-from sync.policies import conflicts, is_deleted
+from sync.policies import conflicts, is_deleted, read
 from sync.registers import Change, RecordState
 from tests.unit.sync.histories import POLICIES, causal_order, dot, histories
 
@@ -41,6 +43,17 @@ def test_the_lane_agrees_with_the_merge(acts: list[Change], randomness: random.R
         served = advanced or Served.of(outcome.state)
         assert all(served.live(name) == outcome.state.live(name) for name in (*POLICIES, "_deleted"))
         assert frozenset(served.acts) == outcome.state.live_dots()
+
+
+@given(histories())
+def test_fields_read_alike_in_both_forms(acts: list[Change]) -> None:
+    """What a field says is what its policy reads from the registers, however few acts a record has."""
+    state = RecordState()
+    with patch.dict(lines._POLICIES, {"sample": POLICIES}):
+        for change in acts:
+            state = merge(state, change, POLICIES).state
+            expected = {name: read(policy, state.live(name)).value for name, policy in POLICIES.items()}
+            assert values_of("sample", Served.of(state), tuple(POLICIES)) == expected
 
 
 @given(histories())

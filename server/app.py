@@ -14,6 +14,7 @@ from server.behaviors import api as behaviors_api
 from server.codes import api as codes_api
 from server.devices import api as devices_api
 from server.devices import standing
+from server.directory import api as directory_api
 from server.entities import api as entities_api
 from server.evidence import api as evidence_api
 from server.exchange import api as exchange_api
@@ -42,6 +43,7 @@ DOMAINS = (
     erasure_api,
     feed_api,
     codes_api,
+    directory_api,
     entities_api,
     inspections_api,
     evidence_api,

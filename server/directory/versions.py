@@ -170,15 +170,35 @@ def check_references(session: Session, register: str, code: str, content: Conten
     return item_in_force(session, str(content["item"])).department
 
 
-def enter_draft(session: Session, rt: Runtime, draft: Draft) -> DirectoryVersion:
+def check_draft(session: Session, caller: Principal, draft: Draft) -> tuple[dict[str, Any], DirectoryVersion | None]:
+    """Check an edit by the rules for contents, references and editors. Returns its content and the newest version.
+
+    Raises:
+        Problem: `invalid-field`, `forbidden`, or `conflict` for a name given twice.
+    """
+    content = check_content(draft.register, draft.code, draft.content)
+    check_editor(caller, check_references(session, draft.register, draft.code, content))
+    last = newest(session, draft.register, draft.code)
+    if last is not None:
+        check_editor(caller, department_of(session, last))  # another department's item is not taken over
+    return content, last
+
+
+def department_of(session: Session, version: DirectoryVersion) -> str:
+    """Return the department that a version belongs to; a checklist belongs to the one of its item."""
+    if version.register == ITEMS:
+        return str(version.content["department"])
+    query = select(SupervisionItem.department).where(SupervisionItem.code == version.content["item"])
+    return session.execute(query).scalar_one_or_none() or ""
+
+
+def enter_draft(session: Session, rt: Runtime, draft: Draft, *, caller: Principal) -> DirectoryVersion:
     """Enter an edit as a new version; a version of the code that is still open is superseded by it.
 
     Raises:
-        Problem: `invalid-field`, or `conflict` for a name given twice or when the code has moved on from `base`.
+        Problem: as :func:`check_draft` says; `conflict` when the code has moved on from `base`.
     """
-    content = check_content(draft.register, draft.code, draft.content)
-    check_references(session, draft.register, draft.code, content)
-    last = newest(session, draft.register, draft.code)
+    content, last = check_draft(session, caller, draft)
     number = last.version if last else 0
     if draft.base != number:
         raise Problem("conflict", field="base", detail=f"the newest version is {number}", newest=number)

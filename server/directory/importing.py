@@ -1,0 +1,212 @@
+"""Importing and exporting the directory as JSON or CSV; what is exported and imported again changes nothing.
+
+Every code of a file becomes a draft of a new version, is unchanged, or is refused with the reason; one refused row
+never stops the others. In CSV an item is one row, and a checklist is one row for each line, one after another.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from server.directory.contents import ITEMS, check_content
+from server.directory.lifecycle import PUBLISHED, WITHDRAWN
+from server.directory.models import DirectoryVersion
+from server.directory.versions import Draft, check_draft, check_register, enter_draft, newest
+from server.errors import Problem
+from server.runtime import Runtime
+from server.web.auth import Principal
+from server.web.body import parse_json
+
+MAX_ROWS = 20_000
+"""Rows in one file."""
+JSON, CSV = "application/json", "text/csv"
+JOIN = "|"
+ITEM_COLUMNS = ("code", "name", "item_type", "basis", "department", "level", "sector")
+HEAD_COLUMNS = ("code", "name", "item")
+LINE_COLUMNS = ("number", "text", "method", "basis", "penalty_basis", "outcomes", "asked_when", "evidence")
+LISTS = ("outcomes", "evidence")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A code of the file: the number of its first row (the first row of data is 1) and its content."""
+
+    row: int
+    code: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RowReport:
+    """What becomes of a code: `drafted` as a version, `unchanged`, or `refused` for a field and reason."""
+
+    row: int
+    code: str
+    outcome: str
+    version: int | None = None
+    field: str = ""
+    reason: str = ""
+
+
+@dataclass
+class DirectoryImport:
+    """What becomes of a file. A dry run says the same and changes nothing."""
+
+    dry_run: bool
+    drafted: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    rows: list[RowReport] = field(default_factory=list)
+
+    def add(self, report: RowReport) -> None:
+        """Count and list a code."""
+        setattr(self, report.outcome, getattr(self, report.outcome) + 1)
+        self.rows.append(report)
+
+
+def import_directory(
+    session: Session, rt: Runtime, register: str, data: bytes, media_type: str, *, caller: Principal, reason: str,
+    dry_run: bool,
+) -> DirectoryImport:  # fmt: skip
+    """Import a file as drafts, which await review like all others.
+
+    Raises:
+        Problem: the file as a whole cannot be read; nothing is entered then.
+    """
+    check_register(register)
+    entries = read_entries(register, data, media_type)
+    report, seen = DirectoryImport(dry_run), set()
+    named: dict[str, str] = {}
+
+    for entry in entries:
+        try:
+            if entry.code in seen:
+                raise Problem("conflict", field="code", detail="编码重复 / the code stands in the file twice")
+            seen.add(entry.code)
+            content = check_content(register, entry.code, entry.content)
+            if register == ITEMS and (other := named.setdefault(content["name"], entry.code)) != entry.code:
+                raise Problem("conflict", field="name", detail=f"the item {other} has this name")
+            draft = Draft(register, entry.code, content, 0, caller.subject, reason)
+            report.add(_take(session, rt, entry.row, draft, caller=caller, dry_run=dry_run))
+        except Problem as problem:
+            row = entry.row + _line_of(problem.field or "") if media_type == CSV else entry.row
+            where, why = problem.field or "row", problem.detail
+            report.add(RowReport(row, entry.code, "refused", field=where, reason=why))
+    return report
+
+
+def _take(session: Session, rt: Runtime, row: int, draft: Draft, *, caller: Principal, dry_run: bool) -> RowReport:
+    last = newest(session, draft.register, draft.code)
+    if last is not None and last.state != WITHDRAWN and last.content == draft.content:
+        return RowReport(row, draft.code, "unchanged", last.version)
+    draft = replace(draft, base=last.version if last else 0)
+    if dry_run:
+        check_draft(session, caller, draft)
+    else:
+        enter_draft(session, rt, draft, caller=caller)
+    return RowReport(row, draft.code, "drafted", draft.base + 1)
+
+
+def _line_of(path: str) -> int:
+    """How many rows below a checklist's first row a fault stands."""
+    parts = path.split(".")
+    return int(parts[1]) if len(parts) > 1 and parts[0] == "sub_items" and parts[1].isdigit() else 0
+
+
+def read_entries(register: str, data: bytes, media_type: str) -> list[Entry]:
+    """Read a file.
+
+    Raises:
+        Problem: `unsupported-media-type`, `malformed-json`, `bad-request` or `limit-exceeded`.
+    """
+    if media_type == JSON:
+        rows = parse_json(data)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise Problem("bad-request", detail="a list of objects is wanted")
+        entries = [
+            Entry(number, str(row.get("code", "")), {name: value for name, value in row.items() if name != "code"})
+            for number, row in enumerate(rows, start=1)
+        ]
+    elif media_type == CSV:
+        entries = list(_from_csv(register, data))
+    else:
+        raise Problem("unsupported-media-type", detail=f"must be one of {JSON}, {CSV}")
+    if len(entries) > MAX_ROWS:
+        raise Problem("limit-exceeded", field="rows", detail="too many rows", limit=MAX_ROWS)
+    return entries
+
+
+def _from_csv(register: str, data: bytes) -> Iterator[Entry]:
+    columns = ITEM_COLUMNS if register == ITEMS else (*HEAD_COLUMNS, *LINE_COLUMNS)
+    try:
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        if tuple(reader.fieldnames or ()) != columns:
+            raise Problem("bad-request", detail=f"the columns must be {','.join(columns)}")
+        rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Problem("bad-request", detail=f"not a CSV in UTF-8: {error}") from error
+    if register == ITEMS:
+        for number, row in enumerate(rows, start=1):
+            yield Entry(number, row["code"].strip(), {name: row[name] for name in columns[1:]})
+        return
+    numbered = enumerate(rows, start=1)
+    for head, lines in groupby(numbered, key=lambda pair: tuple(pair[1][name].strip() for name in HEAD_COLUMNS)):
+        code, name, item = head
+        group = list(lines)
+        yield Entry(group[0][0], code, {"name": name, "item": item, "sub_items": [_line(row) for _, row in group]})
+
+
+def _line(row: Mapping[str, str]) -> dict[str, Any]:
+    line: dict[str, Any] = {name: row[name] for name in LINE_COLUMNS}
+    for name in LISTS:
+        line[name] = [part.strip() for part in row[name].split(JOIN) if part.strip()]
+    number, _, outcome = row["asked_when"].rpartition("=")
+    line["asked_when"] = {"number": number, "outcome": outcome} if row["asked_when"].strip() else None
+    return line
+
+
+def export_directory(register: str, versions: Iterable[DirectoryVersion], media_type: str) -> bytes:
+    """Return versions as a file, in the order given.
+
+    Raises:
+        Problem: `unsupported-media-type`.
+    """
+    rows = [{"code": one.code, **_ordered(register, one.content)} for one in versions if one.state == PUBLISHED]
+    if media_type == JSON:
+        return (json.dumps(rows, ensure_ascii=False, indent=2) + "\n").encode()
+    if media_type != CSV:
+        raise Problem("unsupported-media-type", detail=f"must be one of {JSON}, {CSV}")
+    columns = ITEM_COLUMNS if register == ITEMS else (*HEAD_COLUMNS, *LINE_COLUMNS)
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows if register == ITEMS else _lines(rows))
+    return out.getvalue().encode()
+
+
+def _ordered(register: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with its members in one order: databases keep none."""
+    if register == ITEMS:
+        return {name: content[name] for name in ITEM_COLUMNS if name in content}
+    lines = [{name: line[name] for name in LINE_COLUMNS if name in line} for line in content["sub_items"]]
+    for line in lines:
+        if "asked_when" in line:
+            line["asked_when"] = {name: line["asked_when"][name] for name in ("number", "outcome")}
+    return {"name": content["name"], "item": content["item"], "sub_items": lines}
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        for line in row["sub_items"]:
+            flat = {name: row[name] for name in HEAD_COLUMNS} | line
+            for name in LISTS:
+                flat[name] = JOIN.join(line.get(name, ()))
+            condition = line.get("asked_when")
+            flat["asked_when"] = f"{condition['number']}={condition['outcome']}" if condition else ""
+            yield flat

@@ -37,6 +37,17 @@ class TimestampSettings:
 
 
 @dataclass(frozen=True)
+class TelemetryDays:
+    """Days for which each tier of telemetry is kept (`FIELDPROOF_TELEMETRY_*_DAYS`); 0: for ever."""
+
+    raw: int = 0
+    """Readings."""
+    minute: int = 0
+    hour: int = 0
+    day: int = 0
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of the programs.
 
@@ -75,6 +86,8 @@ class Settings:
     """Days from closing a case to sealing its evidence."""
     retention_days: int = 0
     """Days from closing a case to destroying the bytes of its evidence; 0 keeps them for ever."""
+    telemetry_days: TelemetryDays = TelemetryDays()
+    """How long telemetry is kept."""
     timestamps: TimestampSettings | None = None
     """Who stamps the proof log's heads; nobody by default."""
 
@@ -106,6 +119,12 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         s3=_s3(env),
         seal_after_days=_whole(env, "FIELDPROOF_SEAL_AFTER_DAYS", "0"),
         retention_days=_whole(env, "FIELDPROOF_RETENTION_DAYS", "0"),
+        telemetry_days=TelemetryDays(
+            raw=_whole(env, "FIELDPROOF_TELEMETRY_RAW_DAYS", "0"),
+            minute=_whole(env, "FIELDPROOF_TELEMETRY_MINUTE_DAYS", "0"),
+            hour=_whole(env, "FIELDPROOF_TELEMETRY_HOUR_DAYS", "0"),
+            day=_whole(env, "FIELDPROOF_TELEMETRY_DAY_DAYS", "0"),
+        ),
         timestamps=_timestamps(env),
     )
 

@@ -27,6 +27,7 @@ from server.prooflog.timestamps import HeadStamper
 from server.records.compaction import expire_leaves
 from server.runtime import Runtime
 from server.telemetry.aggregation import aggregate_step
+from server.telemetry.retention import retention_step as telemetry_retention_step
 
 log = logging.getLogger(__name__)
 IDLE_S = 0.2
@@ -58,6 +59,7 @@ def in_transaction(step: Callable[[Session, Runtime], int]) -> Step:
 STEPS = (
     NamedStep("dispatch-leads", in_transaction(dispatch_open_leads)),
     NamedStep("aggregate-readings", aggregate_step),
+    NamedStep("clear-old-telemetry", telemetry_retention_step),
     NamedStep("reconcile-evidence", reconcile_step),
     NamedStep("examine-evidence", inspect_step),
     NamedStep("draw-derivatives", derive_step),

@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from schemas.kinds.base import ID, MAX_LABEL_CHARS, MAX_TEXT_CHARS
-from server.inspections import reassigning, service
-from server.inspections.models import Task
+from server.inspections import pinning, reassigning, service
+from server.inspections.models import Inspection, Task
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
@@ -69,6 +69,18 @@ class TaskListSchema(Schema):
     tasks = fields.List(fields.Nested(TaskSchema))
 
 
+class PinnedSchema(Schema):
+    """The versions an inspection was made with; `standing` marks a checklist that was superseded before or since."""
+
+    code = fields.String()
+    version = fields.Integer()
+    name = fields.String()
+    standing = fields.String(validate=validate.OneOf(pinning.STANDINGS))
+    item_code = fields.String()
+    item_version = fields.Integer(allow_none=True)
+    item_name = fields.String()
+
+
 class InspectionViewSchema(Schema):
     """An inspection as people see it."""
 
@@ -83,6 +95,7 @@ class InspectionViewSchema(Schema):
     closed_at = fields.AwareDateTime(allow_none=True)
     behavior = fields.String(allow_none=True)
     blockers = fields.List(fields.Dict())
+    checklist = fields.Nested(PinnedSchema, allow_none=True)
 
 
 class InspectionListSchema(Schema):
@@ -133,4 +146,8 @@ def reassign(body: dict[str, Any], task_id: str) -> Task:
 @blp.response(200, InspectionListSchema)
 def inspections(query: dict[str, Any]) -> dict[str, Any]:
     """List the inspections of one's scope."""
-    return {"inspections": service.list_inspections(session(), principal(), **query)}
+    found = service.list_inspections(session(), principal(), **query)
+    pinned = pinning.pinned_versions(session(), [one.id for one in found])
+    columns = Inspection.__table__.columns.keys()
+    views = [{name: getattr(one, name) for name in columns} | {"checklist": pinned.get(one.id)} for one in found]
+    return {"inspections": views}

@@ -10,8 +10,9 @@ from sqlalchemy import select
 from schemas.identifiers import make_uscc
 from server.audit.models import AuditEvent
 from server.errors import Problem
+from server.inspections.models import Inspection
 from server.inspections.service import DispatchOrder, dispatch
-from server.records.service import get_view
+from server.records.service import OfficeChange, get_view, office_write_many
 from server.runtime import Runtime
 from tests.conftest import FakeClock, SignIn
 from tests.field_device import World, body, make_world
@@ -215,3 +216,38 @@ def test_no_visit_outside_what_is_in_force(rt: Runtime, client: FlaskClient, sig
     with rt.db.write() as session, pytest.raises(Problem) as caught:
         dispatch(session, rt, [order], author="test")
     assert (caught.value.code, caught.value.field) == ("invalid-field", "checklist")
+
+
+@pytest.mark.parametrize("standing", ["superseded_since", "superseded_before"])
+def test_an_inspection_keeps_its_version_and_is_marked(
+    standing: str, desk: Desk, rt: Runtime, clock: FakeClock, client: FlaskClient
+) -> None:
+    """A newer checklist and a renamed item leave an inspection valid; the API says what it was made with."""
+    world = make_world(rt)
+    code = body(desk.get("checklists"))["versions"][0]["code"]
+    item = body(desk.get("items"))["versions"][0]
+    with rt.db.read() as session:
+        inspection = session.execute(select(Inspection.id)).scalar_one()
+
+    def pinned() -> Any:  # noqa: ANN401 - any JSON value
+        reply = body(client.get("/api/v1/inspections", headers=desk.author))
+        return reply["inspections"][0]["checklist"]
+
+    assert (pinned()["version"], pinned()["standing"], pinned()["item_name"]) == (1, "in_force", item["name"])
+    clock.advance(60)
+    begun = clock.now()
+    clock.advance(60)
+    office = {"uscc": make_uscc("11", "420100", "FX000003"), "name": "局", "department": item["content"]["department"]}
+    assert client.post(f"{AT}/bodies", json=office | {"region": "420100"}, headers=desk.author).status_code < 500
+    desk.publish(f"items/{item['code']}", ITEM | {"name": "改名检查", "department": office["department"]}, 1)
+    desk.publish(f"checklists/{code}", LIST | {"item": item["code"]}, 1)
+    assert (pinned()["version"], pinned()["standing"]) == (1, "superseded_since")
+    assert pinned()["item_name"] == "改名检查"  # not begun: what is in force now
+    started = begun if standing == "superseded_since" else clock.now()
+    with rt.db.write() as session:
+        change = OfficeChange("inspection", inspection, {"started_at": started.isoformat()}, "test")
+        office_write_many(session, rt, [change])
+    seen = pinned()
+    assert (seen["code"], seen["version"], seen["standing"]) == (code, 1, standing)
+    assert (seen["item_version"], seen["item_name"]) == ((1, item["name"]) if started == begun else (2, "改名检查"))
+    assert body(desk.get(f"checklists/{code}", version=1))["record"] == world.checklist

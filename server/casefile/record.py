@@ -21,6 +21,7 @@ from server.casefile.collecting import Case, Row
 from server.directory.models import Checklist, SupervisionItem
 from server.entities.models import Entity
 from server.evidence.facts import LOCAL_ZONE
+from server.inspections.pinning import item_as_it_was
 from server.officers.models import Officer
 from server.officers.service import get_officers
 from server.records.lines import decode_state, policies_of, view_of
@@ -58,6 +59,7 @@ def record_of(session: Session, case: Case, pictures: Mapping[str, bytes] | None
     officers = get_officers(session, fields.get("officers") or [])
     entity = session.get(Entity, fields["entity"]) if fields.get("entity") else None
     item = session.get(SupervisionItem, fields["item"]) if fields.get("item") else None
+    then = item_as_it_was(session, item, fields) if item else {}
     checklist = session.get(Checklist, fields["checklist"]) if fields.get("checklist") else None
     answers = [decode_state(line) for (kind, _), line in lines.items() if kind == "answer"]
     orders = [decode_state(line) for (kind, _), line in lines.items() if kind == "rectification"]
@@ -67,7 +69,7 @@ def record_of(session: Session, case: Case, pictures: Mapping[str, bytes] | None
         "inspection": case.inspection,
         "closed": bool(case.behaviors),
         "entity": [entity.name, entity.uscc, entity.operating_address] if entity else ["", "", ""],
-        "item": [item.name, item.code, item.basis] if item else ["", "", ""],
+        "item": [then["name"], item.code, then["basis"]] if item else ["", "", ""],
         "checklist": f"{checklist.name}（第 {checklist.version} 版）" if checklist else "",
         "officers": [[one.name, one.certificate_number] for one in _in_order(fields.get("officers"), officers)],
         "time": _span(fields),

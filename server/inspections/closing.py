@@ -23,6 +23,7 @@ from server.errors import Problem
 from server.evidence.retention import note_closed
 from server.evidence.service import manifest
 from server.inspections.models import Inspection, Task
+from server.inspections.pinning import item_as_it_was
 from server.leads import service as leads
 from server.officers.fitness import certificate_fault
 from server.officers.service import get_officers
@@ -158,7 +159,7 @@ def _content(
     content = {
         "item_code": item.code,
         "checklist_code": checklist.code,
-        "name": item.name,
+        "name": item_as_it_was(session, item, fields)["name"],
         "implementing_body": item.department,
         "implementing_body_code": checklist.code[:18],
         "object": entity.name,

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
-from server.directory.models import DirectoryVersion
+from server.directory.models import DirectoryVersion, SupervisionItem
 from server.inspections.projections import instant
 from server.records.service import get_records
 
@@ -53,6 +53,13 @@ def pinned_versions(session: Session, inspections: Iterable[str]) -> dict[str, P
                 checklist.content["item"], item.version if item else None, item.name if item else "",
             )  # fmt: skip
     return pinned
+
+
+def item_as_it_was(session: Session, item: SupervisionItem, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return name and basis of an item as they were when the inspection with these fields began."""
+    began = _began(fields)
+    held = next((one for one in _versions(session, {item.id}).get(item.id, ()) if _held(one, began)), None)
+    return {"name": item.name, "basis": item.basis} if held is None else held.content
 
 
 def _began(fields: Mapping[str, Any]) -> datetime | None:

@@ -195,7 +195,7 @@ def test_stale_and_foreign_cursors(rt: Runtime, client: FlaskClient, sign_in: Si
     [
         (f"{BEHAVIORS}?limit=0", "limit"),
         (f"{BEHAVIORS}?limit={MAX_PAGE_LINES + 1}", "limit"),
-        (f"{BEHAVIORS}?cursor={'x' * 600}", "cursor"),
+        (f"{BEHAVIORS}?cursor={'x' * 5_000}", "cursor"),
         (f"{BEHAVIORS}?since=1", "since"),
         (f"{DIGEST}?through=1", "through"),
         (f"{DIGEST}?through=-1", "through"),

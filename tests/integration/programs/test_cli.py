@@ -76,7 +76,7 @@ def test_help_lists_every_program(home: Path) -> None:
 
 def test_from_nothing_to_a_seeded_platform(home: Path, tmp_path: Path) -> None:
     """Migrate, seed (twice: the second enters nothing new), make accounts, verify."""
-    assert "0001" in _run("migrate")
+    assert "数据库已就绪" in _run("migrate")
     seed = str(_seed_file(tmp_path))
     assert "entities" in _run("seed", seed)
     again = _run("seed", seed)

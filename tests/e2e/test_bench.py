@@ -21,7 +21,7 @@ CASES = {
 }
 INGEST = ("sqlite", "sqlite-rules", "postgresql", "drain", "latency-5k", "nats")
 RECORDS = 40
-OWN_SIZE = ("pull", "upload-100-parallel")
+OWN_SIZE = ("pull", "upload-100-parallel", "verify")
 """Cases whose size is their own."""
 MEMBERS = {"system", "case", "rate_per_s", "unit", "p50_ms", "p99_ms", "peak_rss_mb", "note"}
 

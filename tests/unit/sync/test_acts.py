@@ -30,6 +30,8 @@ from sync.acts import (
     encode,
     encode_act,
     encode_fields,
+    erased_names,
+    erased_part,
     is_hash,
     parse_fields,
     parse_header,
@@ -383,3 +385,30 @@ def test_a_line_feed_inside_ends_no_line_of_ours() -> None:
     """Encoded text never holds a raw tab or line feed: JSON escapes them."""
     assert encode_fields(SALT, {"notes": "one\ttwo\nthree"}).count(b"\n") == 0
     assert b"\t" not in encode_fields(SALT, {"notes": "one\ttwo\nthree"})
+
+
+def test_an_erased_part_keeps_the_names() -> None:
+    """The names of the destroyed fields can be read back, sorted; an empty part names none."""
+    assert erased_names(erased_part(["statement", "contact"])) == ["contact", "statement"]
+    assert erased_names(b"") == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"not json",
+        b"[]",
+        b'{"erased":"statement"}',
+        b'{"erased":[],"salt":""}',
+        b'{"erased":[1]}',
+        b'{"erased":[""]}',
+        b'{"erased":["_deleted"]}',
+        encode({"erased": ["x" * (MAX_NAME_CHARS + 1)]}),
+        encode({"erased": [f"field_{number}" for number in range(MAX_FIELDS + 1)]}),
+    ],
+)
+def test_what_names_no_erased_fields_is_refused(part: bytes) -> None:
+    """Garbage, other members, wrong types, names that no field has, and too many of them."""
+    with pytest.raises(ActError) as refused:
+        erased_names(part)
+    assert refused.value.field == "personal"

@@ -24,6 +24,11 @@ RECTIFICATION_STATES = ("ordered", "reported", "rechecked", "closed")
 OUTCOMES = ("pass", "fail", "not_checked", "not_applicable")
 """Checklist item results: 合格, 不合格, 未检查, 合理缺项."""
 SEVERITIES = ("critical", "major", "minor")
+TASK_ORIGINS = ("lead", "plan", "recheck")
+RECHECK_OUTCOMES = ("corrected", "not_corrected")
+"""What a re-check finds of an order: 已改正, 未改正."""
+DISPOSALS = ("corrected", "penalty")
+"""How the office ends an order: 已改正, 转行政处罚."""
 UNSIGNED_FIELDS = ("signatures", "status", "notes")
 """Fields of an inspection that an officer's signature leaves out (see sync/signing.py)."""
 MAX_EVIDENCE_BYTES = 200 * 1024 * 1024
@@ -73,11 +78,15 @@ def _distinct(officers: list[str]) -> None:
 
 
 class TaskSchema(KindSchema):
-    """Work for two officers, from a lead or a plan; it names the inspection that was opened for it."""
+    """Work for two officers, from a lead, a plan or an order's deadline; it names the inspection opened for it.
+
+    `recheck_of` is the inspection whose rectification orders are to be re-checked.
+    """
 
     title = Text(validate=LABEL, metadata=merged("latest"))
-    origin = Text(validate=validate.OneOf(("lead", "plan")), metadata=merged("first"))
+    origin = Text(validate=validate.OneOf(TASK_ORIGINS), metadata=merged("first"))
     lead = _id("first")
+    recheck_of = _id("first")
     plan = Text(validate=LABEL, metadata=merged("first"))
     entity = _id("first")
     item = _id("first")
@@ -94,6 +103,7 @@ class InspectionSchema(KindSchema):
     """One visit. Result and conclusion are legal content: no machine ever chooses between two."""
 
     task = _id("first")
+    recheck_of = _id("first")
     plan = Text(validate=LABEL, metadata=merged("first"))
     entity = _id("first")
     item = _id("first")
@@ -145,7 +155,11 @@ class EvidenceSchema(KindSchema):
 
 
 class RectificationSchema(KindSchema):
-    """An order to put something right by a deadline (责令整改), and how it went."""
+    """An order to put something right by a deadline (责令整改), and how it went.
+
+    `recheck` is the inspection that looked again, `outcome` what it found, `evidence` what shows it. The office closes
+    the order and says how by `disposal`.
+    """
 
     inspection = _id("first")
     entity = _id("first")
@@ -153,6 +167,10 @@ class RectificationSchema(KindSchema):
     requirement = Text(validate=TEXT, metadata=merged("manual"))
     deadline = Instant(metadata=merged("manual"))
     report = Text(validate=TEXT, metadata=merged("append"))
+    evidence = SetChange(Text(validate=ID), metadata=merged("set"))
+    recheck = _id("latest")
+    outcome = Text(validate=validate.OneOf(RECHECK_OUTCOMES), metadata=merged("manual"))
+    disposal = Text(validate=validate.OneOf(DISPOSALS), metadata=merged("latest"))
     status = Text(
         validate=validate.OneOf(RECTIFICATION_STATES), metadata=merged("monotone", order=RECTIFICATION_STATES)
     )

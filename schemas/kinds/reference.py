@@ -16,6 +16,7 @@ from schemas.kinds.base import (
 from schemas.kinds.field_work import OUTCOMES, PositionSchema
 
 MAX_SUB_ITEMS = 400
+MAX_SECTORS = 64
 LABEL = validate.Length(max=MAX_LABEL_CHARS)
 LATEST = merged("latest")
 EVIDENCE_FORMS = ("photo", "video", "audio", "document")
@@ -63,6 +64,7 @@ class ItemSchema(KindSchema):
     department = Text(validate=LABEL, metadata=LATEST)
     item_type = Text(validate=LABEL, metadata=LATEST)
     level = Text(validate=LABEL, metadata=LATEST)
+    sector = Text(validate=LABEL, metadata=LATEST)
     version = StrictInteger(validate=validate.Range(1, 10_000), metadata=LATEST)
     status = Text(validate=validate.OneOf(("published", "withdrawn")), metadata=LATEST)
 
@@ -79,10 +81,12 @@ class ChecklistSchema(KindSchema):
 
 
 class OfficerSchema(KindSchema):
-    """A certified officer (执法人员), as far as handhelds need to know."""
+    """A certified officer (执法人员), as far as handhelds need to know; an empty `scope` covers every sector."""
 
     name = Text(validate=LABEL, metadata=LATEST)
     certificate_number = Text(validate=LABEL, metadata=LATEST)
+    certificate_valid_from = Instant(metadata=LATEST)
     certificate_valid_until = Instant(metadata=LATEST)
+    scope = fields.List(Text(validate=LABEL), validate=validate.Length(0, MAX_SECTORS), metadata=LATEST)
     department = Text(validate=LABEL, metadata=LATEST)
     region = Text(validate=REGION, metadata=LATEST)

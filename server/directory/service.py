@@ -77,6 +77,8 @@ def publish_item(session: Session, rt: Runtime, item: SupervisionItem, *, author
     """Bring an item's synced record up to its row."""
     names = ("code", "name", "basis", "department", "item_type", "level", "version", "status")
     fields = {name: getattr(item, name) for name in names}
+    if item.sector or item.version > 1:
+        fields["sector"] = item.sector
     office_write_many(session, rt, [OfficeChange("item", item.id, fields, author, EVERYWHERE)])
 
 

@@ -14,10 +14,9 @@ from sqlalchemy.orm import Session
 
 from schemas.kinds.field_work import UNSIGNED_FIELDS
 from server.audit.service import SYSTEM, record_event
+from server.behaviors.national import inspection_content
 from server.behaviors.service import BehaviorDraft, create_behavior
-from server.directory.models import Checklist, SupervisionItem
 from server.directory.service import get_checklist, get_item
-from server.entities.models import Entity
 from server.entities.service import get_entity
 from server.errors import Problem
 from server.evidence.retention import note_closed
@@ -128,7 +127,10 @@ def _close(session: Session, rt: Runtime, row: Inspection, fields: Mapping[str, 
     entity = get_entity(session, fields["entity"])
     checklist = get_checklist(session, fields["checklist"])
     item = get_item(session, checklist.item)
-    content = _content(session, rt, fields, entity, checklist, item)
+    people = get_officers(session, fields["officers"])
+    officers = [people[officer] for officer in fields["officers"] if officer in people]
+    name = item_as_it_was(session, item, fields)["name"]
+    content = inspection_content(rt, fields, officers, entity, checklist, item, item_name=name)
     draft = BehaviorDraft("inspection", entity.region, row.department, content, entity.id, row.id)
     try:
         behavior = create_behavior(session, rt, draft)
@@ -143,40 +145,3 @@ def _close(session: Session, rt: Runtime, row: Inspection, fields: Mapping[str, 
         leads.advance(session, rt, task.lead, "refuted" if fields["result"] == NO_PROBLEM else "confirmed")
     record_event(session, rt, SYSTEM, "inspection.close", "inspection", row.id, {"behavior": behavior})
     return 1
-
-
-def _content(
-    session: Session,
-    rt: Runtime,
-    fields: Mapping[str, Any],
-    entity: Entity,
-    checklist: Checklist,
-    item: SupervisionItem,
-) -> dict[str, Any]:
-    """Build the national fields of an inspection from its record and the registers in force."""
-    people = get_officers(session, fields["officers"])
-    officers = [people[officer] for officer in fields["officers"] if officer in people]
-    content = {
-        "item_code": item.code,
-        "checklist_code": checklist.code,
-        "name": item_as_it_was(session, item, fields)["name"],
-        "implementing_body": item.department,
-        "implementing_body_code": checklist.code[:18],
-        "object": entity.name,
-        "counterpart_name": entity.name,
-        "counterpart_nature": entity.nature,
-        "certificate_type": "001",
-        "certificate_number": entity.uscc,
-        "registered_address": entity.registered_address,
-        "operating_address": entity.operating_address,
-        "region": entity.region[:6],
-        "form": fields["form"],
-        "category": fields["category"],
-        "result": fields["result"],
-        "inspected_at": fields["inspected_at"],
-        "officers": [{"name": officer.name, "certificate_number": officer.certificate_number} for officer in officers],
-        "reported_at": rt.now().isoformat(),
-        "reported_by": officers[0].name if officers else "",
-    }
-    optional = {"plan_id": fields.get("plan"), "method": fields.get("method")}
-    return content | {name: value for name, value in optional.items() if value}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 from server.audit.service import record_event
 from server.errors import Problem
 from server.officers.fitness import Avoidances
-from server.officers.models import Officer, OfficerAvoidance
+from server.officers.models import LONG_AGO, Officer, OfficerAvoidance
 from server.records.lines import Placement
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
@@ -23,19 +24,29 @@ def add_officers(session: Session, rt: Runtime, officers: list[Officer], *, auth
         OfficeChange(
             "officer",
             officer.id,
-            {
-                "name": officer.name,
-                "certificate_number": officer.certificate_number,
-                "certificate_valid_until": officer.certificate_valid_until.isoformat(),
-                "department": officer.department,
-                "region": officer.region,
-            },
+            record_fields(officer),
             author,
             Placement(officer.region, officer.department),
         )
         for officer in officers
     ]
     office_write_many(session, rt, changes)
+
+
+def record_fields(officer: Officer) -> dict[str, Any]:
+    """Return an officer's synced record; a certificate without a beginning or a scope does not say so."""
+    fields: dict[str, Any] = {
+        "name": officer.name,
+        "certificate_number": officer.certificate_number,
+        "certificate_valid_until": officer.certificate_valid_until.isoformat(),
+        "department": officer.department,
+        "region": officer.region,
+    }
+    if officer.certificate_valid_from not in (None, LONG_AGO):
+        fields["certificate_valid_from"] = officer.certificate_valid_from.isoformat()
+    if officer.scope:
+        fields["scope"] = list(officer.scope)
+    return fields
 
 
 def get_officers(session: Session, ids: Iterable[str]) -> dict[str, Officer]:

@@ -35,6 +35,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "title": "复核二氧化硫超标线索", "origin": "lead", "lead": J, "plan": "2026-03", "entity": J, "item": J,
         "checklist": J, "checklist_version": 1, "officers": [J, K], "inspection": J,
         "due_at": "2026-03-02T08:00:00+08:00", "explanation": "连续三小时超标", "status": "signed_for",
+        "recheck_of": K,
     },
     "inspection": {
         "task": J, "plan": "2026-03", "entity": J, "item": J, "checklist": J, "checklist_version": 2,
@@ -43,6 +44,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "position": POSITION | {"accuracy_m": 4}, "scene": "多行\n文字\t😀", "statement": "", "party_opinion": "无异议",
         "contact": "张样例", "result": "06", "conclusion": "责令改正", "signatures": {"add": [SIGNATURE]},
         "notes": "后门锁着", "steps": {"add": [{"rank": "V", "value": "到达现场"}]}, "status": "closed",
+        "recheck_of": K,
     },
     "answer": {
         "inspection": J, "number": "3.1", "outcome": "fail", "severity": None, "finding": "未戴手套",
@@ -55,7 +57,8 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "rectification": {
         "inspection": J, "entity": J, "answer": J, "requirement": "限期改正", "deadline": "2026-03-20T00:00:00+08:00",
-        "report": "已改正", "status": "rechecked",
+        "report": "已改正", "evidence": {"add": [J]}, "recheck": K, "outcome": "not_corrected",
+        "disposal": "penalty", "status": "rechecked",
     },
     "entity": {
         "name": "样例食品厂", "nature": "2", "uscc": "9" * 18, "registered_address": "",
@@ -63,7 +66,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "item": {
         "code": "0" * 14, "name": "食品生产监督检查", "basis": "", "department": "市场监管",
-        "item_type": "inspection", "level": "county", "version": 2, "status": "withdrawn",
+        "item_type": "inspection", "level": "county", "sector": "drugs", "version": 2, "status": "withdrawn",
     },
     "checklist": {
         "code": "9" * 18 + "1A", "version": 1, "name": "清单", "item": "0" * 14,
@@ -74,6 +77,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "officer": {
         "name": "李样例", "certificate_number": "SAMPLE-1", "certificate_valid_until": "2099-12-31T00:00:00+08:00",
+        "certificate_valid_from": "2020-01-01T00:00:00Z", "scope": ["drugs"],
         "department": "市场监管", "region": "420106001",
     },
 }  # fmt: skip
@@ -132,7 +136,7 @@ def test_only_legal_content_is_manual() -> None:
               if rule == "manual"}  # fmt: skip
     assert manual == {
         ("inspection", "result"), ("inspection", "conclusion"), ("answer", "outcome"), ("answer", "severity"),
-        ("rectification", "requirement"), ("rectification", "deadline"),
+        ("rectification", "requirement"), ("rectification", "deadline"), ("rectification", "outcome"),
     }  # fmt: skip
 
 

@@ -51,6 +51,8 @@ class LeadSchema(Schema):
     task_id = fields.String(data_key="task", allow_none=True)
     created_at = fields.AwareDateTime()
     pushed_at = fields.AwareDateTime(allow_none=True)
+    category = fields.String()
+    withdrawn_at = fields.AwareDateTime(allow_none=True)
 
 
 class LeadListSchema(Schema):

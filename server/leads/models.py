@@ -45,3 +45,7 @@ class Lead(Base):
     task_id: Mapped[str | None] = mapped_column(String(36))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     pushed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    category: Mapped[str] = mapped_column(String(16), default="breach", server_default="breach")
+    """What is suspected: a key of `server.telemetry.rules.CATEGORIES`."""
+    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its episode turned out not to be supported by the data as they are now; null while it is."""

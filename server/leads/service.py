@@ -63,6 +63,7 @@ class LeadDraft:
     ended_at: datetime | None
     peak: float
     source: str = "telemetry"
+    category: str = "breach"
 
 
 def open_lead(session: Session, rt: Runtime, draft: LeadDraft) -> str | None:
@@ -87,6 +88,10 @@ def take_changes(session: Session, rt: Runtime, changes: Iterable[EpisodeChange]
         else:
             episode = change.episode
             lead.last_at, lead.ended_at, lead.peak = episode.last_at, episode.ended_at, episode.peak
+            if change.withdrawn != (lead.withdrawn_at is not None):
+                lead.withdrawn_at = rt.now() if change.withdrawn else None
+                action = "lead.withdraw" if change.withdrawn else "lead.stand-again"
+                record_event(session, rt, SYSTEM, action, "lead", lead.id, {"episode": change.key})
     return opened
 
 
@@ -115,15 +120,17 @@ def _draft(session: Session, change: EpisodeChange) -> LeadDraft:
         last_at=episode.last_at,
         ended_at=episode.ended_at,
         peak=episode.peak,
+        category=rule.category,
     )
 
 
 def list_open(session: Session, *, limit: int = LIST_LIMIT) -> Sequence[Lead]:
     """Return the leads that wait for dispatch, oldest first.
 
-    On PostgreSQL the rows are locked and those that another worker holds are left out, so that each is dispatched once.
+    Those whose data do not support them any more are left out. On PostgreSQL the rows are locked and those that
+    another worker holds are left out, so that each is dispatched once.
     """
-    query = select(Lead).where(Lead.status == GENERATED).order_by(Lead.id).limit(limit)
+    query = select(Lead).where(Lead.status == GENERATED, Lead.withdrawn_at.is_(None)).order_by(Lead.id).limit(limit)
     return session.scalars(query.with_for_update(skip_locked=True)).all()
 
 

@@ -55,6 +55,8 @@ class EpisodeChange:
     sensor: SensorEntry
     episode: Episode
     opened: bool
+    withdrawn: bool = False
+    """Whether the data, as they are now, do not support it any more."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class _Course:
     rule: Rule
     quiet: bool
     threshold: float
+    always: bool
     low: tuple[datetime, float] | None = None
 
 
@@ -117,7 +120,8 @@ class Evaluation:
                 found = courses[factor] = self._courses(sensor, factor)
             for course in found:
                 if course.quiet and value <= course.threshold:
-                    course.low = (at, value)
+                    if course.always or course.rule.in_force(at):
+                        course.low = (at, value)
                     continue
                 self._rest(course, sensor)
                 if course.rule.in_force(at):
@@ -129,10 +133,10 @@ class Evaluation:
 
     def _courses(self, sensor: SensorEntry, factor: str) -> list[_Course]:
         rules = self.registry.rules_for(sensor, factor)
-        return [_Course(rule, self._is_quiet(rule, sensor), rule.threshold) for rule in rules]
+        return [_Course(rule, self._is_quiet(rule, sensor), rule.threshold, rule.always) for rule in rules]
 
     def _is_quiet(self, rule: Rule, sensor: SensorEntry) -> bool:
-        return rule.always and self._state((rule.id, sensor.id)).episode is None
+        return rule.plain and not rule.below and self._state((rule.id, sensor.id)).episode is None
 
     def _rest(self, course: _Course, sensor: SensorEntry) -> None:
         """Write down the newest mean of a quiet course, as :func:`advance` would have left it."""
@@ -222,6 +226,7 @@ class Evaluation:
         query = select(StoredEpisode).where(
             StoredEpisode.rule_id == rule.id,
             StoredEpisode.sensor_id == sensor.id,
+            StoredEpisode.withdrawn_at.is_(None),
             or_(StoredEpisode.ended_at.is_(None), StoredEpisode.ended_at > since),
         )
         known = {row.key: as_episode(row) for row in self.session.scalars(query)}

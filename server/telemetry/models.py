@@ -17,18 +17,21 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
-    UniqueConstraint,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from schemas.telemetry import FACTOR_NUMBERS, FLAG_NUMBERS, KIND_NUMBERS, REASON_NUMBERS, TIER_NUMBERS
 from server.db.base import Base, CodeNumber, JsonValue, UtcDateTime, UtcMicros
+from server.telemetry.rule_models import CODE_CHARS, ID_CHARS
+from server.telemetry.rule_models import DETAIL_CHARS as DETAIL_CHARS
+from server.telemetry.rule_models import JudgedTo as JudgedTo
+from server.telemetry.rule_models import JudgingSpan as JudgingSpan
+from server.telemetry.rule_models import RuleState as RuleState
+from server.telemetry.rule_models import RuleVersion as RuleVersion
+from server.telemetry.rule_models import StoredEpisode as StoredEpisode
 
-ID_CHARS = 64
-CODE_CHARS = 64
 REASON_CHARS = 32
 TOPIC_CHARS = 512
-DETAIL_CHARS = 500
 
 
 class Sensor(Base):
@@ -279,57 +282,3 @@ class IngestCounter(Base):
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     value: Mapped[int] = mapped_column(BigInteger)
-
-
-class RuleVersion(Base):
-    """One version of a rule; a version never changes, a new one is added instead."""
-
-    __tablename__ = "rule_version"
-    __table_args__ = (UniqueConstraint("code", "version"),)
-
-    id: Mapped[str] = mapped_column(String(36), primary_key=True)
-    code: Mapped[str] = mapped_column(String(CODE_CHARS))
-    version: Mapped[int] = mapped_column(Integer)
-    factor: Mapped[str] = mapped_column(String(CODE_CHARS))
-    unit: Mapped[str] = mapped_column(String(CODE_CHARS))
-    threshold: Mapped[float] = mapped_column(Float)
-    clear_level: Mapped[float] = mapped_column(Float)
-    window_hours: Mapped[int] = mapped_column(Integer)
-    min_valid_hours: Mapped[int] = mapped_column(Integer)
-    max_silence_hours: Mapped[int] = mapped_column(Integer)
-    region: Mapped[str] = mapped_column(String(9))
-    department: Mapped[str] = mapped_column(String(64))
-    effective_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    effective_to: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    title_zh: Mapped[str] = mapped_column(String(200))
-    title_en: Mapped[str] = mapped_column(String(200))
-    basis: Mapped[str] = mapped_column(String(500))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-
-class RuleState(Base):
-    """What a rule remembers of one sensor between batches."""
-
-    __tablename__ = "rule_state"
-
-    rule_id: Mapped[str] = mapped_column(String(36), ForeignKey("rule_version.id"), primary_key=True)
-    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
-    state: Mapped[dict[str, Any]] = mapped_column(JsonValue)
-
-
-class StoredEpisode(Base):
-    """A confirmed episode of sustained exceedance; exactly one lead is opened for each."""
-
-    __tablename__ = "episode"
-    __table_args__ = (Index("ix_episode_rule_sensor", "rule_id", "sensor_id", "started_at"),)
-
-    key: Mapped[str] = mapped_column(String(160), primary_key=True)
-    rule_id: Mapped[str] = mapped_column(String(36), ForeignKey("rule_version.id"))
-    sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"))
-    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    confirmed_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    peak: Mapped[float] = mapped_column(Float)
-    means: Mapped[list[list[Any]]] = mapped_column(JsonValue)
-    """The valid means on which it was confirmed: [time, value]."""

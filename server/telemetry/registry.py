@@ -5,6 +5,7 @@ Both change seldom and are needed for every message. Each change raises a versio
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from msgspec import Struct
@@ -25,7 +26,10 @@ REMEMBERED_LIMIT = 20_000
 PERIODS = {"calibration": "calibrating", "maintenance": "maintained", "out-of-service": "out-of-service"}
 """Kind of period → why what is said in it does not count."""
 COLUMNS = (Sensor.id, Sensor.name, Sensor.entity_id, Sensor.region, Sensor.department, Sensor.channels)
-
+DRAFT, ACTIVE, SUPERSEDED = "draft", "active", "superseded"
+JUDGING = (ACTIVE, SUPERSEDED)
+"""Versions that judge data of the time in which they are in force: a superseded one judges what comes late."""
+RULE_COLUMNS = tuple(field.name for field in fields(Rule) if field.name in RuleVersion.__table__.columns)
 
 Period = tuple[str, int, int]
 """(reason of invalidity, first microsecond, end)."""
@@ -53,7 +57,8 @@ class Registry:
         self._version = -1
         self._sensors: dict[str, SensorEntry] = {}
         self._rules: tuple[Rule, ...] = ()
-        self._applying: dict[tuple[str, str, str], tuple[Rule, ...]] = {}
+        self._applying: dict[tuple[str, str, str, str], tuple[Rule, ...]] = {}
+        self._named: frozenset[str] = frozenset()
         self._ranges: dict[str, Mapping[str, Range]] = {}
 
     def refresh(self, session: Session) -> None:
@@ -64,8 +69,10 @@ class Registry:
         self._sensors.clear()
         self._applying.clear()
         self._ranges.clear()
-        ordered = select(RuleVersion).order_by(RuleVersion.code, RuleVersion.version)
+        judging = select(RuleVersion).where(RuleVersion.status.in_(JUDGING))
+        ordered = judging.order_by(RuleVersion.code, RuleVersion.version)
         self._rules = tuple(as_rule(row) for row in session.scalars(ordered))
+        self._named = frozenset(rule.entity_id for rule in self._rules)
         self._version = version
 
     def sensors(self, session: Session, sensor_ids: Iterable[str]) -> dict[str, SensorEntry]:
@@ -86,13 +93,24 @@ class Registry:
         return {sensor_id: self._sensors[sensor_id] for sensor_id in wanted if sensor_id in self._sensors}
 
     def rules_for(self, sensor: SensorEntry, factor: str) -> tuple[Rule, ...]:
-        """Return the rules, in force or not, that concern a factor of a sensor."""
-        key = (sensor.region, sensor.department, factor)
+        """Return the immediate rules, in force or not, that concern a factor of a sensor."""
+        entity_id = sensor.entity_id if sensor.entity_id in self._named else ""
+        key = (sensor.region, sensor.department, entity_id, factor)
         found = self._applying.get(key)
         if found is None:
-            found = tuple(rule for rule in self._rules if rule.applies(factor, sensor.region, sensor.department))
+            found = tuple(rule for rule in self.concerning(sensor, factor) if rule.immediate)
             self._applying[key] = found
         return found
+
+    def concerning(self, sensor: SensorEntry, factor: str) -> tuple[Rule, ...]:
+        """Return all rules, in force or not, that concern a factor of a sensor."""
+        place = (sensor.region, sensor.department, sensor.entity_id)
+        return tuple(rule for rule in self._rules if rule.applies(factor, *place))
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules that judge or have judged, by code and version."""
+        return self._rules
 
     def _channels(self, stored: Mapping[str, Any]) -> Mapping[str, Range]:
         """Return measuring ranges; sensors of one type share one object."""
@@ -123,19 +141,5 @@ def as_range(factor: str, channel: Mapping[str, Any]) -> Range:
 
 def as_rule(version: RuleVersion) -> Rule:
     """Return the pure rule of a stored version."""
-    return Rule(
-        id=version.id,
-        code=version.code,
-        version=version.version,
-        factor=version.factor,
-        unit=version.unit,
-        threshold=version.threshold,
-        clear_level=version.clear_level,
-        window_hours=version.window_hours,
-        min_valid_hours=version.min_valid_hours,
-        max_silence_hours=version.max_silence_hours,
-        region=version.region,
-        department=version.department,
-        effective_from=version.effective_from,
-        effective_to=version.effective_to,
-    )
+    columns = {name: value for name in RULE_COLUMNS if (value := getattr(version, name)) is not None}
+    return Rule(**columns, **(version.settings or {}))

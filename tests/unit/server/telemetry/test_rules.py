@@ -139,7 +139,7 @@ def test_every_episode_is_justified(values: list[float | None]) -> None:
     data = {mean.at: mean.value for mean in means(*values)}
     _, episodes = replay(r, means(*values))
     for episode in episodes:
-        window = [episode.confirmed_at - timedelta(hours=back) for back in range(r.window_hours)]
+        window = [episode.confirmed_at - timedelta(hours=back) for back in range(int(r.window_hours))]
         since = [at for at in window if at >= episode.started_at]
         valid = [data[at] for at in since if at in data]
         assert len(valid) == len(episode.means) >= r.min_valid_hours
@@ -156,10 +156,10 @@ def test_no_sustained_exceedance_is_missed(values: list[float | None]) -> None:
     """A full window above the threshold lies always within an episode."""
     r = rule()
     _, episodes = replay(r, means(*values))
-    for first in range(len(values) - r.window_hours + 1):
-        window = values[first : first + r.window_hours]
+    for first in range(len(values) - int(r.window_hours) + 1):
+        window = values[first : first + int(r.window_hours)]
         if all(value is not None and value > r.threshold for value in window):
-            last = hour(first + r.window_hours - 1)
+            last = hour(first + int(r.window_hours) - 1)
             assert any(e.confirmed_at <= last and (e.ended_at is None or e.ended_at > last) for e in episodes)
 
 

@@ -64,6 +64,7 @@ class InspectionBehaviorSchema(Schema):
     """行政检查: the fields that every behavior has."""
 
     record_id = _label(required=True)
+    behavior_kind = Code("behavior_kind")
     plan_id = _label()
     item_code = fields.String(required=True, validate=_checked(check_item_code))
     checklist_code = fields.String(required=True, validate=_checked(check_checklist_code))

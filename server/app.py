@@ -11,6 +11,7 @@ from server.accounts import api as accounts_api
 from server.accounts import service as accounts
 from server.analytics import api as analytics_api
 from server.behaviors import api as behaviors_api
+from server.behaviors import proceedings_api, publication_api
 from server.codes import api as codes_api
 from server.devices import api as devices_api
 from server.devices import standing
@@ -52,6 +53,8 @@ DOMAINS = (
     series_api,
     leads_api,
     behaviors_api,
+    proceedings_api,
+    publication_api,
     prooflog_api,
     exchange_api,
     analytics_api,
@@ -96,6 +99,8 @@ def create_app(rt: Runtime) -> Flask:
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     for module in DOMAINS:
         api.register_blueprint(module.blp)
+    for blueprint in (proceedings_api.reviewers_blp, publication_api.public_blp):
+        api.register_blueprint(blueprint)
     app.register_blueprint(health.blp)
     app.register_blueprint(docs.blp)
     app.register_blueprint(pages.blp)

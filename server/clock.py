@@ -1,7 +1,10 @@
 """Time for the server: one injectable source, so that a simulation or a test decides what time it is."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Protocol
+
+CHINA = timezone(timedelta(hours=8))
+"""China has one time zone and no summer time since 1992."""
 
 
 class Clock(Protocol):

@@ -8,6 +8,9 @@ from pathlib import Path
 
 SECRET_BYTES = 32
 """Length of generated secrets."""
+BEHAVIOR_KINDS = ("inspection", "penalty", "coercion", "other")
+MAX_PUBLICATION_DAYS = 250
+"""Longest time for publishing a behavior, in working days."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Settings:
     """How long telemetry is kept."""
     timestamps: TimestampSettings | None = None
     """Who stamps the proof log's heads; nobody by default."""
+    publication_days: Mapping[str, int] = field(default_factory=dict)
+    """Working days within which kinds of behaviors are published, where they are not the usual ones."""
 
 
 def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
@@ -126,6 +131,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
             day=_whole(env, "FIELDPROOF_TELEMETRY_DAY_DAYS", "0"),
         ),
         timestamps=_timestamps(env),
+        publication_days=_days(env, "FIELDPROOF_PUBLICATION_DAYS"),
     )
 
 
@@ -156,6 +162,19 @@ def _whole(env: Mapping[str, str], name: str, default: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ValueError(f"{name} must be a whole number, not {text!r}")
     return int(text)
+
+
+def _days(env: Mapping[str, str], name: str) -> dict[str, int]:
+    """Read `kind=days` pairs that are separated by spaces."""
+    days = {}
+    for pair in env.get(name, "").split():
+        kind, _, count = pair.partition("=")
+        if kind not in BEHAVIOR_KINDS or not (
+            count.isascii() and count.isdigit() and int(count) <= MAX_PUBLICATION_DAYS
+        ):
+            raise ValueError(f"{name} must be like penalty=7 other=20, not {pair!r}")
+        days[kind] = int(count)
+    return days
 
 
 def load_secret(settings: Settings, name: str) -> bytes:

@@ -13,6 +13,7 @@ from types import FrameType
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from server.behaviors.publication import watch_deadlines
 from server.evidence.derivatives import derive_step
 from server.evidence.examination import inspect_step
 from server.evidence.retention import destroy_step, retention_step
@@ -68,6 +69,7 @@ STEPS = (
     NamedStep("surface-overdue-acts", in_transaction(surface_overdue)),
     NamedStep("erase", erase),
     NamedStep("close-inspections", in_transaction(close_ready)),
+    NamedStep("watch-publication-deadlines", in_transaction(watch_deadlines)),
     NamedStep("sequence-proof-log", in_transaction(sequence_step)),
     NamedStep("keep-head", keep_head),
     NamedStep("stamp-heads", HeadStamper()),

@@ -21,6 +21,7 @@ from marshmallow import Schema, fields, validate
 from schemas.kinds import KINDS
 from schemas.kinds.base import HASH, ID, REGION, DotText, Instant, SetChange
 from server.app import create_app
+from server.behaviors.lifecycles import LIFECYCLES, PUBLICATION
 from server.cli import main
 from server.clock import SystemClock
 from server.config import load_settings
@@ -33,7 +34,7 @@ from tests.project_tree import ROOT
 PROTOCOL = ROOT / "docs" / "protocol.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 STATES = ROOT / "docs" / "states.md"
-MACHINES = (DIRECTORY,)
+MACHINES = (DIRECTORY, *LIFECYCLES.values(), PUBLICATION)
 """All state machines that are tables."""
 
 LIMITS: Sequence[tuple[str, str, str]] = (

@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from schemas.behavior import SCHEMAS
 from server.behaviors import service
+from server.behaviors.drafting import check_correction
 from server.behaviors.models import Behavior
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
@@ -94,6 +95,6 @@ def versions(behavior_id: str) -> dict[str, Any]:
 @blp.response(201, BehaviorSchema)
 def correct(correction: dict[str, Any], behavior_id: str) -> Behavior:
     """Append a corrected version; the earlier ones stay."""
-    service.versions_of(session(), principal(), behavior_id)
+    check_correction(service.versions_of(session(), principal(), behavior_id)[-1], correction["content"])
     service.correct_behavior(session(), runtime(), behavior_id, author=principal().subject, **correction)
     return service.versions_of(session(), principal(), behavior_id)[-1]

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from schemas.behavior import SCHEMAS, behavior_schema, personal_content
 from server.audit.service import SYSTEM, record_event
-from server.behaviors.models import Behavior
+from server.behaviors.models import Behavior, Proceeding
+from server.behaviors.publication import enter_publication
 from server.errors import Problem
 from server.prooflog.service import enqueue
 from server.runtime import Runtime
@@ -42,8 +43,10 @@ class BehaviorDraft:
     inspection: str | None = None
 
 
-def create_behavior(session: Session, rt: Runtime, draft: BehaviorDraft) -> str:
+def create_behavior(session: Session, rt: Runtime, draft: BehaviorDraft, *, behavior_id: str | None = None) -> str:
     """Write the first version of a behavior and queue its leaf, in the caller's transaction. Returns its id.
+
+    It is to be published from now on. `behavior_id` is given where it was a proceeding before.
 
     Raises:
         Problem: `invalid-field` naming the national field that is missing or wrong; `not-found` for an inspection
@@ -51,13 +54,15 @@ def create_behavior(session: Session, rt: Runtime, draft: BehaviorDraft) -> str:
     """
     if draft.kind not in SCHEMAS:
         raise Problem("unknown-kind", field="kind", detail=f"must be one of {', '.join(SCHEMAS)}")
-    behavior_id = rt.new_id()
+    behavior_id = behavior_id or rt.new_id()
     number = f"{draft.region[:6]}-{rt.now():%Y%m%d}-{behavior_id[-12:]}"
-    content = {"number": number, **draft.content, "record_id": behavior_id}
+    content = {"number": number, **draft.content, "record_id": behavior_id, "behavior_kind": draft.kind}
     taken = select(Behavior.id).where(Behavior.number == str(content["number"])).limit(1)
     if session.execute(taken).first() is not None:
         raise Problem("conflict", field="number", detail="another behavior has this number")
-    return _write(session, rt, draft, content, behavior_id, version=1, previous=None)
+    row = _write(session, rt, draft, content, behavior_id, version=1, previous=None)
+    enter_publication(session, rt, row, content)
+    return behavior_id
 
 
 def correct_behavior(
@@ -82,7 +87,7 @@ def correct_behavior(
         raise Problem("not-found", detail="no behavior with this id")
     present.status = "superseded"
     draft = BehaviorDraft(present.kind, present.region, present.department, content, present.entity, present.inspection)
-    whole = {**content, "record_id": behavior_id, "number": present.number}
+    whole = {**content, "record_id": behavior_id, "number": present.number, "behavior_kind": present.kind}
     version = present.version + 1
     _write(session, rt, draft, whole, behavior_id, version=version, previous=leaf_hash(present.leaf).hex())
     detail = {"version": version, "reason": reason}
@@ -99,7 +104,7 @@ def _write(
     *,
     version: int,
     previous: str | None,
-) -> str:
+) -> Behavior:
     try:
         behavior_schema(draft.kind).load(dict(content))
     except ValidationError as error:
@@ -112,28 +117,27 @@ def _write(
     line = _salted(rt, {name: value for name, value in content.items() if name not in private})
     personal = _salted(rt, private) if private else None
     leaf = encode(leaf_members(behavior_id, version, line, personal, previous))
-    session.add(
-        Behavior(
-            id=behavior_id,
-            version=version,
-            kind=draft.kind,
-            number=content["number"],
-            status="current",
-            region=draft.region,
-            department=draft.department,
-            entity=draft.entity,
-            inspection=draft.inspection,
-            result=content["result"],
-            inspected_at=datetime.fromisoformat(content["inspected_at"]).astimezone(UTC),
-            created_at=rt.now(),
-            line=line,
-            personal=personal,
-            leaf=leaf,
-        )
+    row = Behavior(
+        id=behavior_id,
+        version=version,
+        kind=draft.kind,
+        number=content["number"],
+        status="current",
+        region=draft.region,
+        department=draft.department,
+        entity=draft.entity,
+        inspection=draft.inspection,
+        result=content["result"],
+        inspected_at=datetime.fromisoformat(content["inspected_at"]).astimezone(UTC),
+        created_at=rt.now(),
+        line=line,
+        personal=personal,
+        leaf=leaf,
     )
+    session.add(row)
     session.flush()
     enqueue(session, rt, "behavior", f"{behavior_id}:{version}", leaf)
-    return behavior_id
+    return row
 
 
 def _salted(rt: Runtime, fields: Mapping[str, Any]) -> bytes:
@@ -161,11 +165,18 @@ def content_of(row: Behavior) -> dict[str, Any]:
 
 
 def erase_personal(session: Session, behavior_id: str, order: str) -> int:
-    """Destroy the personal fields of all versions of a behavior, with their salts; returns how many had some."""
+    """Destroy the personal fields of all versions of a behavior, with their salts; returns how many had some.
+
+    Drafts of penalties and the like that took them over from this behavior lose them as well.
+    """
     query = select(Behavior).where(Behavior.id == behavior_id, Behavior.personal.is_not(None)).with_for_update()
     rows = list(session.execute(query).scalars())
     for row in rows:
         row.personal, row.erased_by = None, order
+    drafts = select(Proceeding).where(Proceeding.inspection_number.in_({row.number for row in rows}))
+    for draft in session.execute(drafts.with_for_update()).scalars():
+        private = personal_content(draft.content)
+        draft.content = {name: value for name, value in draft.content.items() if name not in private}
     session.flush()
     return len(rows)
 

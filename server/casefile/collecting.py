@@ -143,6 +143,7 @@ def _behavior_row(row: Behavior) -> Row:
     return {
         "id": row.id,
         "version": row.version,
+        "kind": row.kind,
         "number": row.number,
         "content": row.line.decode(),
         "personal": personal,

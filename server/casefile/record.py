@@ -65,7 +65,7 @@ def record_of(session: Session, case: Case, pictures: Mapping[str, bytes] | None
     orders = [decode_state(line) for (kind, _), line in lines.items() if kind == "rectification"]
     shown = [row for row in case.evidence if row["id"] in (pictures or {})]
     texts = {
-        "number": case.behaviors[-1]["number"] if case.behaviors else "",
+        "number": next((row["number"] for row in case.behaviors if row["kind"] == "inspection"), ""),
         "inspection": case.inspection,
         "closed": bool(case.behaviors),
         "entity": [entity.name, entity.uscc, entity.operating_address] if entity else ["", "", ""],

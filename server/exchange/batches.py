@@ -6,17 +6,14 @@ place falls into: every batch has the same number of leaves, but for the last on
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from schemas.exchange import BATCH_LEAVES
-from server.clock import from_ms, to_ms
+from server.clock import CHINA, from_ms, to_ms
 from server.prooflog.models import Head
-
-CHINA = timezone(timedelta(hours=8))
-"""China has one time zone and no summer time since 1992."""
 
 
 class BatchNumbers:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String
+from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, JsonValue, UtcDateTime
@@ -50,3 +50,34 @@ class Inspection(Base):
     """When closing is to be tried next."""
     blockers: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue)
     """What kept it from closing at the last try."""
+
+
+class Rectification(Base):
+    """An order to put something right, as its synced record says, and how far the loop has got."""
+
+    __tablename__ = "rectification"
+    __table_args__ = (Index(None, "state", "deadline"), Index(None, "region"))
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    inspection: Mapped[str | None] = mapped_column(String(36), index=True)
+    entity: Mapped[str | None] = mapped_column(String(36), index=True)
+    answer: Mapped[str | None] = mapped_column(String(36))
+    region: Mapped[str] = mapped_column(String(9))
+    department: Mapped[str] = mapped_column(String(32))
+    requirement: Mapped[str | None] = mapped_column(Text)
+    """None while it is in conflict."""
+    deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    state: Mapped[str] = mapped_column(String(12))
+    """See `inspections.lifecycles`."""
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    """What the re-check found; none while officers disagree."""
+    task: Mapped[str | None] = mapped_column(String(36), index=True)
+    """The task for the re-check."""
+    recheck: Mapped[str | None] = mapped_column(String(36), index=True)
+    """The inspection opened for the re-check."""
+    proceeding: Mapped[str | None] = mapped_column(String(36))
+    """The penalty that followed."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    overdue_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it was noticed that the deadline had passed without a report."""
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

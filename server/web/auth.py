@@ -164,7 +164,7 @@ def require(*roles: str) -> Callable[[View], View]:
 
 
 def public(view: View) -> View:
-    """Mark a view as open to everyone (health, readiness, sign-in and nothing else)."""
+    """Mark a view as open to everyone: health, readiness, sign-in, and what the law has published."""
     view.fieldproof_roles = (PUBLIC,)  # type: ignore[attr-defined]  # read by the test that every route is guarded
     return view
 

@@ -11,7 +11,8 @@ from tests.conftest import SignIn
 from tests.field_device import body
 
 PUBLIC = {"/api/v1/sign-in", "/api/v1/sign-in/device", "/health", "/ready", "/sign-in"}
-"""Health, readiness and sign-in: nothing else answers a stranger."""
+PUBLIC |= {"/api/v1/public/behaviors", "/api/v1/public/behaviors/<number>"}
+"""Health, readiness, sign-in, and what the law wants published: nothing else answers a stranger."""
 SIGN_IN_STYLE = "/assets/<name>"
 """The style of the sign-in page itself."""
 

@@ -132,3 +132,12 @@ def test_programs_that_start_together_agree(tmp_path: Path) -> None:
         program.join()
     assert len(secrets) == 1
     assert [path.name for path in (tmp_path / "keys").iterdir()] == ["jwt.secret"]
+
+
+def test_publication_days_are_read() -> None:
+    """Pairs of a kind and working days; anything else is refused by the variable's name."""
+    env = {"FIELDPROOF_PUBLICATION_DAYS": "penalty=5 other=30"}
+    assert load_settings(env).publication_days == {"penalty": 5, "other": 30}
+    for wrong in ("penalty", "penalty=", "penalty=-1", "penalty=251", "fine=5"):
+        with pytest.raises(ValueError, match="FIELDPROOF_PUBLICATION_DAYS"):
+            load_settings({"FIELDPROOF_PUBLICATION_DAYS": wrong})

@@ -22,12 +22,14 @@ from server.fieldsync.erasure import erase
 from server.fieldsync.overdue import surface_overdue
 from server.inspections.closing import close_ready
 from server.inspections.service import dispatch_open_leads
+from server.leads.service import take_changes
 from server.prooflog.service import sequence_step
 from server.prooflog.succession import keep_head
 from server.prooflog.timestamps import HeadStamper
 from server.records.compaction import expire_leaves
 from server.runtime import Runtime
 from server.telemetry.aggregation import aggregate_step
+from server.telemetry.hour_judge import HourJudge
 from server.telemetry.retention import retention_step as telemetry_retention_step
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ def in_transaction(step: Callable[[Session, Runtime], int]) -> Step:
 STEPS = (
     NamedStep("dispatch-leads", in_transaction(dispatch_open_leads)),
     NamedStep("aggregate-readings", aggregate_step),
+    NamedStep("judge-hours", HourJudge(take_changes)),
     NamedStep("clear-old-telemetry", telemetry_retention_step),
     NamedStep("reconcile-evidence", reconcile_step),
     NamedStep("examine-evidence", inspect_step),

@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from server.audit.service import SYSTEM, record_event
 from server.errors import Problem
-from server.leads.explanation import explain
 from server.leads.models import Lead
 from server.runtime import Runtime
 from server.telemetry.evaluation import EpisodeChange
 from server.telemetry.models import RuleVersion
 from server.telemetry.rules import means_to_json
+from server.telemetry.wording import explain
 
 GENERATED, PUSHED = "generated", "pushed"
 STATUSES = (
@@ -98,7 +98,7 @@ def take_changes(session: Session, rt: Runtime, changes: Iterable[EpisodeChange]
 def _draft(session: Session, change: EpisodeChange) -> LeadDraft:
     rule, sensor, episode = change.rule, change.sensor, change.episode
     version = session.get_one(RuleVersion, rule.id)
-    zh, en = explain(rule.factor, rule.unit, rule.threshold, episode.means)
+    zh, en = explain(rule, episode.means)
     return LeadDraft(
         episode_key=change.key,
         sensor_id=sensor.id,

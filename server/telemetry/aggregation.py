@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from schemas.telemetry import DAY, FACTOR_NUMBERS, HOUR, KIND_NUMBERS, MINUTE, REALTIME, REASON_NUMBERS, TIER_NUMBERS
 from server.db.base import micros
 from server.db.bulk import Bulk
-from server.db.engine import IN_LIST_LIMIT
 from server.runtime import Runtime
 from server.telemetry.averaging import (
     DAY_US,
@@ -29,7 +28,8 @@ from server.telemetry.averaging import (
     day_start,
     hour_start,
 )
-from server.telemetry.models import LiveHour, Sensor, StaleSpan, StoredAggregate, StoredReading, TierHorizon
+from server.telemetry.models import JudgingSpan, LiveHour, StaleSpan, StoredAggregate, StoredReading, TierHorizon
+from server.telemetry.registry import Channel, sampling_intervals
 from server.telemetry.staleness import EVERY_SENSOR, SETTLING, SPANS, instant
 from server.telemetry.validation import UNBELIEVABLE_TIMES
 
@@ -42,8 +42,7 @@ _AGGREGATES = Bulk(
     cast(Table, StoredAggregate.__table__),
     ("sensor_id", "factor", "tier", "at", "mean", "low", "high", "share", "valid"),
 )
-Channel = tuple[str, int]
-"""(sensor, number of the factor)."""
+TO_JUDGE = Bulk(cast(Table, JudgingSpan.__table__), ("rule_id", "sensor_id", "first", "last"))
 Row = tuple[Any, ...]
 
 
@@ -148,7 +147,7 @@ def _hours(session: Session, window: Window, horizon: int) -> list[Row]:
         if hour_start(at) >= horizon:
             samples = getattr(data[sensor_id, factor, hour_start(at)], kinds[kind])
             samples.append(Sample(at, value, valid))
-    intervals = _intervals(session, {sensor_id for sensor_id, _, _ in data})
+    intervals = sampling_intervals(session, {sensor_id for sensor_id, _, _ in data})
     rows: list[Row] = []
     for (sensor_id, factor, start), said in data.items():
         minutes, hour = aggregate_hour(start, said, intervals.get((sensor_id, factor)))
@@ -200,18 +199,6 @@ def _readings(session: Session, window: Window, kinds: Iterable[int]) -> Iterabl
     return session.execute(query.execution_options(yield_per=10_000))
 
 
-def _intervals(session: Session, sensor_ids: Iterable[str]) -> dict[Channel, int]:
-    """Return how often channels sample, as far as the registry says."""
-    wanted, found = sorted(sensor_ids), {}
-    for start in range(0, len(wanted), IN_LIST_LIMIT):
-        mine = Sensor.id.in_(wanted[start : start + IN_LIST_LIMIT])
-        for sensor_id, channels in session.execute(select(Sensor.id, Sensor.channels).where(mine)):
-            for factor, channel in channels.items():
-                if "interval_s" in channel:
-                    found[sensor_id, FACTOR_NUMBERS[factor]] = channel["interval_s"]
-    return found
-
-
 def _row(channel: Channel, tier: str, made: Aggregate) -> Row:
     return (*channel, _NUMBER[tier], made.at, made.mean, made.low, made.high, made.share, made.valid)
 
@@ -227,6 +214,8 @@ def _write(rt: Runtime, window: Window, rows: Sequence[Row], cleared: dict[str, 
             SPANS.append(session, _following(window))
             ordered = sorted(rows, key=lambda row: row[:4])
             _AGGREGATES.replace(session, ordered, keys=("sensor_id", "factor", "tier", "at"))
+            if window.tier == HOUR:
+                TO_JUDGE.append(session, [("", name, window.start, window.end - 1) for name in _names(window)])
     except OvertakenError:
         return 0
     return len(ids)
@@ -240,6 +229,10 @@ def _following(window: Window) -> list[tuple[int, str, int, int]]:
         left += [(_NUMBER[window.tier], note.sensor_id, window.resume, note.last) for note in rest]
     if window.tier == HOUR:
         days = range(day_start(window.start), window.end, DAY_US)
-        sensors = [EVERY_SENSOR] if window.sensors is None else window.sensors
-        left += [(_NUMBER[DAY], sensor_id, at, at) for sensor_id in sensors for at in days]
+        left += [(_NUMBER[DAY], sensor_id, at, at) for sensor_id in _names(window) for at in days]
     return left
+
+
+def _names(window: Window) -> list[str]:
+    """Return the sensors of a window, as notes name them."""
+    return [EVERY_SENSOR] if window.sensors is None else window.sensors

@@ -42,7 +42,7 @@ LOOK_BACK = timedelta(days=14)
 
 StateKey = tuple[str, str]
 """(rule id, sensor id)."""
-_STATES = Bulk(cast(Table, RuleState.__table__), ("rule_id", "sensor_id", "state"))
+STATES = Bulk(cast(Table, RuleState.__table__), ("rule_id", "sensor_id", "state"))
 _encode = msgspec.json.encode
 
 
@@ -156,7 +156,7 @@ class Evaluation:
     def finish(self) -> tuple[EpisodeChange, ...]:
         """Write states and episodes; return the changes in order of their keys."""
         rows = [(*key, _encode(state_to_json(self.states[key])).decode()) for key in sorted(self.dirty)]
-        _STATES.replace(self.session, rows, keys=("rule_id", "sensor_id"))
+        STATES.replace(self.session, rows, keys=("rule_id", "sensor_id"))
         for name in sorted(self.changes):
             self._save_episode(self.changes[name])
         return tuple(self.changes[name] for name in sorted(self.changes))
@@ -258,4 +258,4 @@ def _touching(episode: Episode, recorded: Sequence[Episode]) -> Episode | None:
 def as_episode(row: StoredEpisode) -> Episode:
     """Return the pure episode of a stored one."""
     means = means_from_json(row.means)
-    return Episode(row.started_at, row.confirmed_at, means, row.peak, row.last_at, row.ended_at)
+    return Episode(row.started_at, row.confirmed_at, means, row.peak, row.last_at, row.ended_at, row.key)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schemas.telemetry import FACTORS, unit_scale
+from schemas.telemetry import FACTOR_NUMBERS, FACTORS, unit_scale
 from server.db.base import micros
 from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.counting import registry_version
@@ -34,6 +34,8 @@ RULE_COLUMNS = tuple(field.name for field in fields(Rule) if field.name in RuleV
 Period = tuple[str, int, int]
 """(reason of invalidity, first microsecond, end)."""
 FOREVER = 2**63 - 1
+Channel = tuple[str, int]
+"""(sensor, number of the factor)."""
 
 
 class SensorEntry(Struct, frozen=True):
@@ -129,6 +131,18 @@ def load_periods(session: Session, sensor_ids: Sequence[str]) -> dict[str, tuple
     for row in session.scalars(select(SensorPeriod).where(mine).order_by(SensorPeriod.starts_at)):
         ends = FOREVER if row.ends_at is None else micros(row.ends_at)
         found[row.sensor_id] = (*found.get(row.sensor_id, ()), (PERIODS[row.kind], micros(row.starts_at), ends))
+    return found
+
+
+def sampling_intervals(session: Session, sensor_ids: Iterable[str]) -> dict[Channel, int]:
+    """Return how often channels sample, in seconds, as far as the registry says."""
+    wanted, found = sorted(sensor_ids), {}
+    for start in range(0, len(wanted), IN_LIST_LIMIT):
+        mine = Sensor.id.in_(wanted[start : start + IN_LIST_LIMIT])
+        for sensor_id, channels in session.execute(select(Sensor.id, Sensor.channels).where(mine)):
+            for factor, channel in channels.items():
+                if "interval_s" in channel:
+                    found[sensor_id, FACTOR_NUMBERS[factor]] = channel["interval_s"]
     return found
 
 

@@ -103,9 +103,12 @@ class JudgingSpan(Base):
 
 
 class JudgedTo(Base):
-    """The watermark: before which hour the silence of sensors has been looked at. One row."""
+    """How far the worker's rules have come. One row."""
 
     __tablename__ = "judged_to"
 
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcMicros)
+    """Before this hour, the silence of sensors has been looked at."""
+    turn: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Raised by every step: one that finds another number than it began with was overtaken."""

@@ -215,6 +215,8 @@ class Episode:
     peak: float
     last_at: datetime
     ended_at: datetime | None = None
+    key: str = ""
+    """Its name, once it is recorded: late data may move its start, and never its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +287,8 @@ def replay(rule: Rule, means: Iterable[Mean]) -> tuple[State, tuple[Episode, ...
 
 
 def episode_key(rule: Rule, sensor: str, episode: Episode) -> str:
-    """Return the text that names an episode for ever: rule version, sensor and confirmed start."""
-    return f"{rule.code}/{rule.version}/{sensor}/{episode.started_at.astimezone(UTC):%Y%m%dT%H%MZ}"
+    """Return the text that names an episode for ever: rule version, sensor and start as first confirmed."""
+    return episode.key or f"{rule.code}/{rule.version}/{sensor}/{episode.started_at.astimezone(UTC):%Y%m%dT%H%MZ}"
 
 
 def state_to_json(state: State) -> dict[str, Any]:
@@ -325,6 +327,7 @@ def _episode_to_json(episode: Episode) -> dict[str, Any]:
         "means": means_to_json(episode.means),
         "peak": episode.peak,
         "last_at": episode.last_at.isoformat(),
+        "key": episode.key,
     }
 
 
@@ -335,4 +338,5 @@ def _episode_from_json(stored: Mapping[str, Any]) -> Episode:
         means=means_from_json(stored["means"]),
         peak=stored["peak"],
         last_at=datetime.fromisoformat(stored["last_at"]),
+        key=stored.get("key", ""),
     )

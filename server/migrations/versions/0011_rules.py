@@ -59,6 +59,7 @@ def upgrade() -> None:
         "judged_to",
         sa.Column("name", sa.String(length=16), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("turn", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_judged_to")),
     )
 

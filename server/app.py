@@ -10,9 +10,12 @@ from flask_smorest import Api
 from server.accounts import api as accounts_api
 from server.accounts import service as accounts
 from server.analytics import api as analytics_api
+from server.audit import api as audit_api
 from server.behaviors import api as behaviors_api
 from server.behaviors import proceedings_api, publication_api
 from server.codes import api as codes_api
+from server.complaints import api as complaints_api
+from server.credit import api as credit_api
 from server.devices import api as devices_api
 from server.devices import standing
 from server.directory import api as directory_api
@@ -22,9 +25,12 @@ from server.exchange import api as exchange_api
 from server.fieldsync import api as fieldsync_api
 from server.fieldsync import decisions_api, erasure_api, feed_api
 from server.inspections import api as inspections_api
+from server.knowledge import api as knowledge_api
 from server.leads import api as leads_api
+from server.officers import api as officers_api
 from server.pages import api as pages
 from server.pages import quarantine_api
+from server.platforms import api as platforms_api
 from server.prooflog import api as prooflog_api
 from server.runtime import Runtime
 from server.telemetry import api as telemetry_api
@@ -46,6 +52,12 @@ DOMAINS = (
     codes_api,
     directory_api,
     entities_api,
+    officers_api,
+    complaints_api,
+    credit_api,
+    platforms_api,
+    knowledge_api,
+    audit_api,
     inspections_api,
     evidence_api,
     telemetry_api,

@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from schemas.codes import CodeTable, CodeVersion, UnknownTable, code_table, table_names
+from schemas.codes import CodeEntry, CodeTable, CodeVersion, UnknownTable, code_table, table_names
 from server.errors import Problem
 from server.web.auth import require
 from server.web.blueprint import Blueprint
@@ -33,10 +33,18 @@ class TableHead(Schema):
     since = fields.Date()
 
 
+class VersionHead(Schema):
+    """One of a table's versions."""
+
+    version = fields.Integer()
+    since = fields.Date()
+
+
 class TableView(TableHead):
-    """A code table in one version."""
+    """A code table in one version, and which versions there are."""
 
     entries = fields.List(fields.Nested(EntryView))
+    versions = fields.List(fields.Nested(VersionHead))
 
 
 class TableList(Schema):
@@ -65,12 +73,28 @@ def tables() -> dict[str, Any]:
 @blp.response(200, TableView)
 def table(query: dict[str, date | None], name: str) -> dict[str, Any]:
     """Show a code table with its Chinese and English labels, as in force on a day."""
+    found, day = _table(name), query["on"]
+    version = found.current if day is None else found.in_force(day)
+    return _view(found, version) | {"versions": list(found.versions)}
+
+
+@blp.route("/<name>/<code>", methods=["GET"])
+@require(*READERS)
+@blp.arguments(DayQuery, location="query")
+@blp.response(200, EntryView)
+def entry(query: dict[str, date | None], name: str, code: str) -> CodeEntry:
+    """Show a code with its labels, as in force on a day: an old record keeps the label of its time."""
+    found = _table(name).find(code, query["on"])
+    if found is None:
+        raise Problem("not-found", detail="the table did not hold this code")
+    return found
+
+
+def _table(name: str) -> CodeTable:
     try:
-        found = code_table(name)
+        return code_table(name)
     except UnknownTable as error:
         raise Problem("not-found", detail="no code table of this name") from error
-    day = query["on"]
-    return _view(found, found.current if day is None else found.in_force(day))
 
 
 def _view(found: CodeTable, version: CodeVersion) -> dict[str, Any]:

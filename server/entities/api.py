@@ -1,19 +1,25 @@
-"""Regulated entities for operators: finding, history, changes, grades, merges, import."""
+"""Regulated entities for operators: finding, history, changes, grades, merges, import and export."""
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flask import request
+from flask import Response, request
 from marshmallow import Schema, fields, validate
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schemas.codes import Code
 from schemas.kinds.base import ID, MAX_LABEL_CHARS
+from server.audit.api import ChangePage, page_place
+from server.audit.service import ChangeQuestion, find_changes
 from server.entities import importing, service
 from server.entities.models import Entity
 from server.errors import Problem
+from server.registers.blueprint import EXPORT_PAGE, export_file, uploaded
+from server.registers.definition import Region
+from server.registers.report import ImportReport
+from server.registers.schemas import ExportQuery, ImportQuery, ImportView
+from server.registers.tables import read_rows
 from server.web.auth import principal, require, require_scope
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
@@ -22,7 +28,6 @@ from server.web.transaction import runtime, session, transactional
 blp = Blueprint("entities", __name__, url_prefix="/api/v1/entities", description="监管对象 Regulated entities")
 MAX_REASON_CHARS = 1_000
 READERS = ("admin", "operator", "auditor")
-FORMATS = {"text/csv": "csv", "application/x-ndjson": "jsonl"}
 
 
 class EntityQuery(PageQuery):
@@ -72,6 +77,11 @@ class ChangeBody(Schema):
     operating_address = fields.String(validate=validate.Length(1, MAX_LABEL_CHARS))
     sector = Code("sector")
     entity_type = Code("entity_type")
+    region = Region()
+    lat = fields.Float(validate=validate.Range(-90, 90))
+    lon = fields.Float(validate=validate.Range(-180, 180))
+    datum = fields.String(validate=validate.OneOf(importing.DATUMS))
+    status = fields.String(validate=validate.OneOf(("active", "closed")))
     reason = fields.String(required=True, validate=validate.Length(1, MAX_REASON_CHARS))
 
 
@@ -108,24 +118,16 @@ class MergeBody(Schema):
     reason = fields.String(required=True, validate=validate.Length(1, MAX_REASON_CHARS))
 
 
-class RefusalView(Schema):
-    """A row that was not taken."""
+class EntityImportQuery(ImportQuery):
+    """Why, unless it is an import like any other, and whether to change nothing."""
 
-    row = fields.Integer()
-    field = fields.String()
-    reason = fields.String()
+    reason = fields.String(load_default="import", validate=validate.Length(1, MAX_REASON_CHARS))
 
 
-class ImportView(Schema):
-    """What became of the rows of an import."""
+class EntityExportQuery(ExportQuery):
+    """As what, from which place of one's region, and from where on."""
 
-    rows = fields.Integer()
-    entered = fields.Integer()
-    changed = fields.Integer()
-    unchanged = fields.Integer()
-    refused = fields.Integer()
-    by_field = fields.Dict()
-    refusals = fields.List(fields.Nested(RefusalView))
+    region = fields.String(load_default="", validate=validate.Regexp(r"\A\d{0,9}\Z"))
 
 
 def _mine(entity_id: str) -> Entity:
@@ -161,8 +163,10 @@ def entity(entity_id: str) -> Entity:
 @blp.arguments(ChangeBody)
 @blp.response(200, EntityView)
 def change(body: dict[str, Any], entity_id: str) -> Entity:
-    """Change names, addresses, type or sector; handhelds learn of it at their next sync."""
+    """Change names, addresses, position, type, sector or region; handhelds learn of it at their next sync."""
     known, reason = _mine(entity_id), body.pop("reason")
+    if "region" in body and not body["region"].startswith(principal().region):
+        raise Problem("invalid-field", field="region", detail=f"{body['region']} lies outside your region")
     service.change_entity(session(), runtime(), known, body, author=principal().subject, reason=reason)
     return known
 
@@ -200,21 +204,50 @@ def merge(body: dict[str, Any], entity_id: str) -> Entity:
     return loser
 
 
+@blp.route("/<entity_id>/history", methods=["GET"])
+@require(*READERS)
+@transactional(read_only=True)
+@blp.arguments(PageQuery, location="query")
+@blp.response(200, ChangePage)
+def history(query: dict[str, Any], entity_id: str) -> dict[str, Any]:
+    """Show every change of an entity, newest first: who, when, old and new values, why."""
+    asked = ChangeQuestion(kind="entity", record=_mine(entity_id).id)
+    place, limit = page_place(query["after"]), query["limit"]
+    found = find_changes(session(), principal(), asked, after=place, limit=limit)
+    return {"changes": found, "next": str(found[-1].id) if len(found) == limit else ""}
+
+
 @blp.route("/import", methods=["POST"])
 @require("admin", "operator")
-@transactional
+@blp.arguments(EntityImportQuery, location="query")
 @blp.response(200, ImportView)
-def import_rows() -> importing.ImportReport:
-    """Import entities from CSV (`text/csv`) or JSON lines (`application/x-ndjson`); the reply tells of every row."""
-    reader = importing.READERS.get(FORMATS.get(request.mimetype, ""))
-    if reader is None:
-        raise Problem("unsupported-media-type", detail=f"must be one of {', '.join(FORMATS)}")
-    rows = reader(io.BytesIO(request.get_data()))
-    return importing.import_entities(
-        runtime(), _own_session, rows, author=principal().subject, region=principal().region
+def import_rows(query: dict[str, Any]) -> ImportReport:
+    """Import entities (CSV, JSON lines, JSON or XLSX), read as a stream; the reply tells of every row refused."""
+    rows = read_rows(uploaded(), request.mimetype, importing.COLUMNS)
+    opened = runtime().db.read if query["dry_run"] else runtime().db.write
+    caller = principal()
+    return importing.import_entities(runtime(), opened, rows, author=caller.subject, region=caller.region, **query)
+
+
+@blp.route("/export", methods=["GET"])
+@require(*READERS)
+@blp.arguments(EntityExportQuery, location="query")
+def export(query: dict[str, Any]) -> Response:
+    """Export the entities of one's region as CSV, JSON, JSON lines or XLSX, which imports again unchanged."""
+    region = query["region"] or principal().region
+    require_scope(principal(), region, principal().department)
+    return export_file(
+        "entities", importing.EXPORTED, query["format"], lambda opened: _pages(opened, region, query["after"])
     )
 
 
-@contextmanager
-def _own_session() -> Iterator[Session]:
-    yield session()
+def _pages(opened: Session, region: str, after: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    columns = [getattr(Entity, name) for name in importing.EXPORTED]
+    here = (Entity.region.startswith(region, autoescape=True), Entity.status != service.MERGED)
+    while True:
+        query = select(Entity.id, *columns).where(*here, Entity.id > after).order_by(Entity.id).limit(EXPORT_PAGE)
+        rows = opened.execute(query).mappings().all()
+        yield from ((str(row["id"]), {name: row[name] for name in importing.EXPORTED}) for row in rows)
+        if len(rows) < EXPORT_PAGE:
+            return
+        after = rows[-1]["id"]

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from server.config import load_settings
-from server.entities.importing import READERS, import_entities
+from server.entities.importing import COLUMNS, import_entities
 from server.errors import Problem
+from server.registers.tables import FORMATS, read_rows
 from server.runtime import build_runtime
 
-SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+SUFFIXES = {f".{name}": media_type for name, media_type in FORMATS.items()} | {".ndjson": FORMATS["jsonl"]}
 
 
 @click.group()
@@ -23,14 +24,14 @@ def entities() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="逐行报告 Where to write the report.")
 def import_file(file: Path, report: Path | None) -> None:
-    """从 CSV 或 JSONL 导入监管对象。Import entities from FILE (.csv, .jsonl); refused rows are told one by one."""
-    reader = READERS.get(SUFFIXES.get(file.suffix.lower(), ""))
-    if reader is None:
+    """从 CSV、JSONL 或 XLSX 导入监管对象。Import entities from FILE (.csv, .jsonl, .xlsx); refused rows are told."""
+    media_type = SUFFIXES.get(file.suffix.lower())
+    if media_type is None:
         raise click.UsageError(f"{' / '.join(SUFFIXES)}")
     try:
         rt = build_runtime(load_settings())
         with file.open("rb") as stream:
-            done = import_entities(rt, rt.db.write, reader(stream), author="cli")
+            done = import_entities(rt, rt.db.write, read_rows(stream, media_type, COLUMNS), author="cli")
     except Problem as problem:
         raise click.ClickException(f"{problem.kind.title_zh} / {problem.kind.title_en}: {problem}") from problem
     except (OSError, ValueError) as error:

@@ -1,17 +1,12 @@
-"""Importing entities from CSV or JSON lines: read as a stream, each row checked, every refused row explained.
+"""Importing entities from CSV, JSON lines, JSON or XLSX: each row checked, every refused row explained.
 
-A row is known by its unified social credit code. A new code enters an entity; a known one changes names, addresses,
-type and sector where they differ. A refused row never stops the others.
+A row is known by its unified social credit code. A new code enters an entity; a known one changes what the row gives
+and what differs: names, addresses, position, type, sector, region and grades. A refused row never stops the others.
 """
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -20,16 +15,15 @@ from schemas.divisions import check_known_region
 from schemas.identifiers import check_uscc
 from schemas.kinds.base import MAX_LABEL_CHARS, UNSTORABLE
 from server.entities.models import Entity
-from server.entities.service import add_entities, change_entity, entities_by_uscc
+from server.entities.service import CHANGEABLE, add_entities, change_entity, entities_by_uscc
 from server.errors import Problem
+from server.registers.importing import numbered_chunks
+from server.registers.report import ImportReport
+from server.registers.tables import Row
 from server.runtime import Runtime
 
 CHUNK_ROWS = 2_000
 """Rows in one transaction."""
-MAX_ROWS = 2_000_000
-MAX_LINE_BYTES = 64 * 1024
-MAX_LISTED = 1_000
-"""Refused rows that a report lists one by one; all are counted, by field."""
 COLUMNS = ("name", "uscc", "region", "registered_address", "lat", "lon", "datum")
 OPTIONAL = {
     "operating_address": "", "nature": "2", "entity_type": "01", "sector": "", "risk": "B", "credit": "B",
@@ -40,88 +34,15 @@ CODED = {
 }  # fmt: skip
 DATUMS = ("WGS-84", "CGCS2000")
 
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A row that was not taken: its number (the first row of data is 1), the field and why."""
-
-    row: int
-    field: str
-    reason: str
-
-
-@dataclass
-class ImportReport:
-    """What became of the rows."""
-
-    rows: int = 0
-    entered: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    refused: int = 0
-    by_field: dict[str, int] = field(default_factory=dict)
-    refusals: list[Refusal] = field(default_factory=list)
-
-    def refuse(self, row: int, name: str, reason: str) -> None:
-        """Count a refused row, and list it while there is room."""
-        self.refused += 1
-        self.by_field[name] = self.by_field.get(name, 0) + 1
-        if len(self.refusals) < MAX_LISTED:
-            self.refusals.append(Refusal(row, name, reason))
-
-
-def read_csv(stream: BinaryIO) -> Iterator[Row | Problem]:
-    """Read rows of a CSV with a header line (UTF-8, with or without a byte-order mark).
-
-    Raises:
-        Problem: `invalid-field` naming a column that is missing.
-    """
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="strict", newline="")
-    rows = csv.DictReader(_limited(text))
-    try:
-        names = rows.fieldnames or []
-        if missing := [name for name in COLUMNS if name not in names]:
-            raise Problem("invalid-field", field=missing[0], detail="the column is missing")
-        for row in rows:
-            if None in row or None in row.values():
-                yield Problem("invalid-field", field="row", detail="the row has not as many values as the header")
-            else:
-                yield {name: value.strip() for name, value in row.items() if value}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Problem("bad-request", detail=f"not a CSV in UTF-8: {error}") from error
-
-
-def _limited(lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        if len(line) > MAX_LINE_BYTES:
-            raise Problem("too-large", detail="a line is too long", limit=MAX_LINE_BYTES)
-        yield line
-
-
-def read_jsonl(stream: BinaryIO) -> Iterator[Row | Problem]:
-    """Read one JSON object a line."""
-    while line := stream.readline(MAX_LINE_BYTES):
-        if not line.endswith(b"\n") and len(line) == MAX_LINE_BYTES:
-            raise Problem("too-large", detail="a line is too long", limit=MAX_LINE_BYTES)
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield Problem("invalid-field", field="row", detail=f"not JSON: {error}"[:200])
-            continue
-        yield row if isinstance(row, dict) else Problem("invalid-field", field="row", detail="not an object")
-
-
-READERS: dict[str, Callable[[BinaryIO], Iterator[Row | Problem]]] = {"csv": read_csv, "jsonl": read_jsonl}
+EXPORTED = (*COLUMNS, *OPTIONAL)
+"""Columns of an export, which imports again unchanged."""
 WriteSession = Callable[[], AbstractContextManager[Session]]
 
 
 def import_entities(
-    rt: Runtime, write: WriteSession, rows: Iterator[Row | Problem], *, author: str, region: str = ""
-) -> ImportReport:
+    rt: Runtime, write: WriteSession, rows: Iterator[Row | Problem], *, author: str, region: str = "",
+    reason: str = "import", dry_run: bool = False,
+) -> ImportReport:  # fmt: skip
     """Import rows in chunks.
 
     Args:
@@ -130,29 +51,34 @@ def import_entities(
         rows: from a reader; a `Problem` stands for a row that could not be read.
         author: who imports.
         region: prefix within which the importer may enter entities.
+        reason: why, as it stands in the trail.
+        dry_run: check and tell, and write nothing.
 
     Raises:
-        Problem: `limit-exceeded` past MAX_ROWS, or what the reader says of the whole file; earlier chunks stay.
+        Problem: `limit-exceeded` for too many rows, or what the reader says of the whole file; earlier chunks stay.
     """
-    report = ImportReport()
-    while chunk := list(islice(rows, CHUNK_ROWS)):
-        if report.rows + len(chunk) > MAX_ROWS:
-            raise Problem("limit-exceeded", field="rows", detail="too many rows", limit=MAX_ROWS)
-        good: dict[str, tuple[int, dict[str, Any]]] = {}
-        for number, row in enumerate(chunk, start=report.rows + 1):
+    report, seen = ImportReport(dry_run), set[str]()
+    for chunk in numbered_chunks(rows, report, CHUNK_ROWS):
+        good: dict[str, tuple[int, dict[str, Any], frozenset[str]]] = {}
+        for number, row in chunk:
             problem = row if isinstance(row, Problem) else None
             values = {} if isinstance(row, Problem) else _filled(row)
             problem = problem or check_row(values, region)
-            if problem is None and values["uscc"] in good:
+            if problem is None and values["uscc"] in seen:
                 problem = Problem("conflict", field="uscc", detail="the code stands in the file twice")
-            if problem is not None:
-                report.refuse(number, problem.field or "row", problem.detail)
+            if problem is not None or isinstance(row, Problem):
+                told = problem or Problem("invalid-field")
+                report.refuse(number, told.field or "row", told.detail)
             else:
-                good[values["uscc"]] = (number, values)
-        report.rows += len(chunk)
+                seen.add(values["uscc"])
+                good[values["uscc"]] = (number, values, _given(row))
         with write() as session:
-            _enter(session, rt, good, report, author)
+            _enter(session, rt, good, report, author=author, region=region, reason=reason)
     return report
+
+
+def _given(row: Row) -> frozenset[str]:
+    return frozenset(name for name, value in row.items() if value not in (None, ""))
 
 
 def _filled(row: Row) -> dict[str, Any]:
@@ -198,16 +124,24 @@ def _check_position(values: dict[str, Any]) -> Problem | None:
 
 
 def _enter(
-    session: Session, rt: Runtime, good: Mapping[str, tuple[int, dict[str, Any]]], report: ImportReport, author: str
-) -> None:
+    session: Session, rt: Runtime, good: Mapping[str, tuple[int, dict[str, Any], frozenset[str]]],
+    report: ImportReport, *, author: str, region: str, reason: str,
+) -> None:  # fmt: skip
     known = entities_by_uscc(session, list(good))
-    fresh = [Entity(id=rt.new_id(), **values) for code, (_, values) in good.items() if code not in known]
-    add_entities(session, rt, fresh, author=author)
+    fresh = [Entity(id=rt.new_id(), **values) for code, (_, values, _) in good.items() if code not in known]
+    if fresh and not report.dry_run:
+        add_entities(session, rt, fresh, author=author, reason=reason)
     report.entered += len(fresh)
     for code, entity in known.items():
-        number, values = good[code]
+        number, values, given = good[code]
+        changes = {name: values[name] for name in CHANGEABLE if name in given}
         try:
-            changed = change_entity(session, rt, entity, values, author=author, reason="import")
+            if not entity.region.startswith(region):
+                raise Problem("invalid-field", field="uscc", detail="an entity outside your region")
+            if report.dry_run:
+                changed = any(getattr(entity, name) != value for name, value in changes.items())
+            else:
+                changed = change_entity(session, rt, entity, changes, author=author, reason=reason)
         except Problem as problem:
             report.refuse(number, problem.field or "uscc", problem.detail)
             continue

@@ -1,29 +1,15 @@
-"""Tables of regulated entities, and the index behind the search for a fragment of a name.
-
-The search index is no table that SQLAlchemy knows: FTS5 on SQLite, a `tsvector` with a GIN index on PostgreSQL. Both
-hold pairs of neighbouring characters, since Chinese has no spaces and two characters are a usual question.
-"""
+"""Tables of regulated entities; with them comes the index behind the search for a fragment of a name."""
 
 from datetime import datetime
-from typing import Any
+from typing import cast
 
-from sqlalchemy import DDL, Float, ForeignKey, String, event
+from sqlalchemy import Float, ForeignKey, String, Table
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, UtcDateTime
+from server.registers.models import attach, drop_ddl, search_ddl
 
-MAKE_SEARCH = {
-    "sqlite": (
-        """CREATE VIRTUAL TABLE entity_search USING fts5(grams, entity UNINDEXED, content='', contentless_delete=1,
-        contentless_unindexed=1, detail=none, tokenize='unicode61')""",
-    ),
-    "postgresql": (
-        "CREATE TABLE entity_search (rowid BIGSERIAL PRIMARY KEY, entity VARCHAR(36), grams TSVECTOR NOT NULL)",
-        "CREATE INDEX ix_entity_search_entity ON entity_search (entity)",
-        "CREATE INDEX ix_entity_search_grams ON entity_search USING gin (grams)",
-    ),
-}
-DROP_SEARCH = {"sqlite": ("DROP TABLE entity_search",), "postgresql": ("DROP TABLE entity_search",)}
+MAKE_SEARCH, DROP_SEARCH = search_ddl("entity_search", "entity"), drop_ddl("entity_search")
 
 
 class Entity(Base):
@@ -71,11 +57,4 @@ class EntityGrade(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-for _dialect, _statements in MAKE_SEARCH.items():
-    for _statement in _statements:
-        _ddl: Any = DDL(_statement)  # type: ignore[no-untyped-call]
-        event.listen(Entity.__table__, "after_create", _ddl.execute_if(dialect=_dialect))
-for _dialect, _statements in DROP_SEARCH.items():
-    for _statement in _statements:
-        _ddl = DDL(_statement)  # type: ignore[no-untyped-call]
-        event.listen(Entity.__table__, "before_drop", _ddl.execute_if(dialect=_dialect))
+attach(cast(Table, Entity.__table__), MAKE_SEARCH, DROP_SEARCH)

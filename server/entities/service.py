@@ -9,48 +9,50 @@ from sqlalchemy.orm import Session
 
 from schemas.codes import code_table
 from schemas.identifiers import check_uscc
-from server.audit.service import record_event
+from server.audit.service import changed_fields, record_entries, record_event
 from server.db.engine import IN_LIST_LIMIT
 from server.db.many_rows import insert_rows
 from server.entities.models import Entity, EntityGrade
-from server.entities.search import (
-    MAX_FRAGMENT_CHARS,
-    MIN_FRAGMENT_CHARS,
-    find_by_name,
-    fold,
-    index_entities,
-    unindex_entity,
-)
+from server.entities.search import find_by_name, index_entities, unindex_entity
 from server.errors import Problem
 from server.records.bulk import NewRecord, publish_new
+from server.records.lines import Placement
+from server.records.placing import Move, move_records
 from server.records.service import OfficeChange, office_write_many
+from server.registers.models import OfEntity
+from server.registers.search import check_fragment
 from server.runtime import Runtime
 from server.web.auth import Principal, require_scope
 
 COLUMNS = tuple(column.name for column in Entity.__table__.columns)
 ENTITY_TABLE = cast(Table, Entity.__table__)
 GRADES = {"risk": "risk_grade", "credit": "credit_grade"}
-CHANGEABLE = ("name", "registered_address", "operating_address", "sector", "entity_type")
+POSITION = ("lat", "lon", "datum")
+CHANGEABLE = (
+    "name", "registered_address", "operating_address", "sector", "entity_type", "region", *POSITION, "status", *GRADES,
+)  # fmt: skip
 MERGED = "merged"
+ENTERED = "初始录入 / entered with the platform"
 MAX_MERGES = 32
 """Longest chain of merges that is followed."""
 
 
-def add_entities(session: Session, rt: Runtime, entities: list[Entity], *, author: str) -> None:
+def add_entities(session: Session, rt: Runtime, entities: list[Entity], *, author: str, reason: str = ENTERED) -> None:
     """Enter new entities, index them, and publish them to the handhelds of their region.
 
     Raises:
         Problem: `invalid-field` for a wrong unified social credit code.
     """
     for entity in entities:
-        if reason := check_uscc(entity.uscc):
-            raise Problem("invalid-field", field="uscc", detail=reason)
+        if fault := check_uscc(entity.uscc):
+            raise Problem("invalid-field", field="uscc", detail=fault)
         for column in ENTITY_TABLE.columns:  # a row that goes past the ORM needs its defaults said
             if getattr(entity, column.name) is None and column.default is not None:
                 setattr(entity, column.name, column.default.arg)  # type: ignore[attr-defined]  # all are plain values
     insert_rows(session, ENTITY_TABLE, [{name: getattr(entity, name) for name in COLUMNS} for entity in entities])
     index_entities(session, [(entity.id, entity.name, entity.region) for entity in entities])
     publish_new(session, rt, "entity", [NewRecord(e.id, _fields(e), e.region) for e in entities], author=author)
+    record_entries(session, rt, author, "entity", [(e.id, e.region, "") for e in entities], reason)
 
 
 def _fields(entity: Entity) -> dict[str, object]:
@@ -107,6 +109,11 @@ def entities_by_uscc(session: Session, codes: Sequence[str]) -> dict[str, Entity
     return found
 
 
+def places_of(session: Session, codes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return where entities lie, by code: division and, since an entity is no department's, no department."""
+    return {code: (entity.region, "") for code, entity in entities_by_uscc(session, codes).items()}
+
+
 @dataclass(frozen=True)
 class EntityQuestion:
     """Which entities: a fragment of the name or a whole code, a place, and exact filters. Empty members ask nothing."""
@@ -134,8 +141,7 @@ def find_entities(
         same = entities_by_uscc(session, [question.q.upper()]).values()
         return [one for one in same if one.region.startswith(region) and _has(one, exact)], ""
     if question.q:
-        if not MIN_FRAGMENT_CHARS <= len(fold(question.q)) <= MAX_FRAGMENT_CHARS:
-            raise Problem("invalid-field", field="q", detail="two characters or more", limit=MAX_FRAGMENT_CHARS)
+        check_fragment(question.q)
         if not (after or "0").isascii() or not (after or "0").isdigit():
             raise Problem("invalid-field", field="after", detail="not a place that a page has given")
         hits = find_by_name(session, question.q, region=region, after=int(after or 0), limit=limit)
@@ -162,30 +168,54 @@ def _has(entity: Entity, exact: Sequence[tuple[str, str]]) -> bool:
 def change_entity(
     session: Session, rt: Runtime, entity: Entity, changes: Mapping[str, Any], *, author: str, reason: str
 ) -> bool:
-    """Change names, addresses, type or sector; each field's old and new value is kept. Returns whether any changed.
+    """Change what :data:`CHANGEABLE` names; each field's old and new value is kept. Returns whether any changed.
+
+    A change of region moves the entity's record to the handhelds of the new one, and with it what lies where it lies.
 
     Raises:
-        Problem: `conflict` for an entity that was merged away.
+        Problem: `conflict` for an entity that was merged away; `invalid-field` for a grade outside its table.
     """
     if entity.status == MERGED:
         raise Problem("conflict", detail="this entity was merged into another", merged_into=entity.merged_into)
-    differing = {
-        name: changes[name] for name in CHANGEABLE if name in changes and changes[name] != getattr(entity, name)
-    }
+    known = {name: getattr(entity, name) for name in CHANGEABLE}
+    differing = changed_fields(known, {name: changes[name] for name in CHANGEABLE if name in changes})
     if not differing:
         return False
-    before = {name: getattr(entity, name) for name in differing}
-    if "name" in differing:
+    for kind in GRADES:
+        if kind in differing:
+            grade_entity(session, rt, entity, kind, differing.pop(kind)[1], author=author, reason=reason)
+    if not differing:
+        return True
+    if {"name", "region"} & differing.keys():
         unindex_entity(session, entity.id, entity.name, entity.region)
-        index_entities(session, [(entity.id, differing["name"], entity.region)])
-    for name, value in differing.items():
+    for name, (_, value) in differing.items():
         setattr(entity, name, value)
-    published = {name: value for name, value in differing.items() if name in _fields(entity)}
+    if {"name", "region"} & differing.keys():
+        index_entities(session, [(entity.id, entity.name, entity.region)])
+    shared = _fields(entity)
+    published = {name: shared[name] for name in differing if name in shared}
+    if differing.keys() & set(POSITION):
+        published["position"] = shared["position"]
     if published:
         office_write_many(session, rt, [OfficeChange("entity", entity.id, published, author)])
-    detail = {"reason": reason, "fields": {name: [before[name], value] for name, value in differing.items()}}
-    record_event(session, rt, author, "entity.change", "entity", entity.id, detail)
+    if "region" in differing:
+        session.flush()
+        move_records(session, rt, [Move("entity", entity.id, Placement(entity.region, ""))])
+        _move_followers(session, rt, entity, author=author, reason=reason)
+    detail = {"reason": reason, "fields": differing}
+    record_event(session, rt, author, "entity.change", "entity", entity.id, detail, region=entity.region)
     return True
+
+
+def _move_followers(session: Session, rt: Runtime, entity: Entity, *, author: str, reason: str) -> None:
+    """Move the records of registers that lie where their entity lies."""
+    for model in cast(list[Any], OfEntity.__subclasses__()):
+        query = select(model).where(model.entity == entity.uscc, model.region != entity.region)
+        for row in session.execute(query).scalars():
+            detail = {"reason": reason, "fields": {"region": [row.region, entity.region]}}
+            row.region, row.revision = entity.region, row.revision + 1
+            kind = str(model.__tablename__)
+            record_event(session, rt, author, f"{kind}.move", kind, row.id, detail, region=row.region)
 
 
 def grade_entity(
@@ -207,7 +237,7 @@ def grade_entity(
     )  # fmt: skip
     setattr(entity, kind, grade)
     detail = {"reason": reason, "fields": {kind: [before, grade]}}
-    record_event(session, rt, author, "entity.grade", "entity", entity.id, detail)
+    record_event(session, rt, author, "entity.grade", "entity", entity.id, detail, region=entity.region)
 
 
 def merge_entity(session: Session, rt: Runtime, loser: Entity, keeper: Entity, *, author: str, reason: str) -> None:
@@ -218,12 +248,14 @@ def merge_entity(session: Session, rt: Runtime, loser: Entity, keeper: Entity, *
     """
     if loser.id == keeper.id or MERGED in (loser.status, keeper.status):
         raise Problem("conflict", detail="both must be different entities that were not merged away")
+    before = loser.status
     loser.status, loser.merged_into = MERGED, keeper.id
     session.execute(update(Entity).where(Entity.merged_into == loser.id).values(merged_into=keeper.id))
     unindex_entity(session, loser.id, loser.name, loser.region)
     office_write_many(session, rt, [OfficeChange("entity", loser.id, {"status": "closed"}, author)])
-    detail = {"into": keeper.id, "reason": reason}
-    record_event(session, rt, author, "entity.merge", "entity", loser.id, detail)
+    fields = {"status": [before, MERGED], "merged_into": [None, keeper.id]}
+    detail = {"into": keeper.id, "reason": reason, "fields": fields}
+    record_event(session, rt, author, "entity.merge", "entity", loser.id, detail, region=loser.region)
 
 
 def grades_of(session: Session, entity: Entity) -> list[EntityGrade]:

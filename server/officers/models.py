@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, JsonValue, UtcDateTime
@@ -27,6 +27,8 @@ class Officer(Base):
     """Sectors the certificate covers (codes of the table `sector`); empty: all of the department's."""
     region: Mapped[str] = mapped_column(String(9))
     department: Mapped[str] = mapped_column(String(32))
+    revision: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    """Rises with each change."""
 
 
 class OfficerAvoidance(Base):

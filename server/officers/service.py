@@ -1,36 +1,53 @@
 """Keeping officers, and finding those who may act."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.audit.service import record_event
+from server.audit.service import record_entries, record_event
 from server.errors import Problem
 from server.officers.fitness import Avoidances
 from server.officers.models import LONG_AGO, Officer, OfficerAvoidance
 from server.records.lines import Placement
+from server.records.placing import Move, move_records
 from server.records.service import OfficeChange, office_write_many
+from server.registers.search import name_words, region_words
+from server.registers.service import INDEX
 from server.runtime import Runtime
 from server.web.auth import region_prefix
 
+ENTERED = "初始录入 / entered with the platform"
+
 
 def add_officers(session: Session, rt: Runtime, officers: list[Officer], *, author: str) -> None:
-    """Enter officers and publish them to the handhelds of their department and region."""
+    """Enter officers, index them, and publish them to the handhelds of their department and region."""
     session.add_all(officers)
-    changes = [
-        OfficeChange(
-            "officer",
-            officer.id,
-            record_fields(officer),
-            author,
-            Placement(officer.region, officer.department),
-        )
-        for officer in officers
+    session.flush()
+    words = [
+        (one.id, region_words(one.region) | name_words(one.name) | name_words(one.certificate_number))
+        for one in officers
     ]
+    INDEX.add(session, [(officer, {"kofficer"} | found) for officer, found in words])
+    publish_officers(session, rt, officers, author=author)
+    record_entries(session, rt, author, "officer", [(one.id, one.region, one.department) for one in officers], ENTERED)
+
+
+def publish_officers(session: Session, rt: Runtime, officers: Sequence[Officer], *, author: str) -> None:
+    """Bring officers' synced records up to their rows; who moves to another region or department leaves the former."""
+    entered = {officer.id for officer in officers if officer.revision == 1}
+    changes = []
+    for one in officers:
+        place = Placement(one.region, one.department) if one.id in entered else None
+        changes.append(OfficeChange("officer", one.id, record_fields(one), author, place))
     office_write_many(session, rt, changes)
+    moves = [
+        Move("officer", one.id, Placement(one.region, one.department)) for one in officers if one.id not in entered
+    ]
+    if moves:
+        move_records(session, rt, moves)
 
 
 def record_fields(officer: Officer) -> dict[str, Any]:
@@ -44,7 +61,7 @@ def record_fields(officer: Officer) -> dict[str, Any]:
     }
     if officer.certificate_valid_from not in (None, LONG_AGO):
         fields["certificate_valid_from"] = officer.certificate_valid_from.isoformat()
-    if officer.scope:
+    if officer.scope or officer.revision not in (None, 1):
         fields["scope"] = list(officer.scope)
     return fields
 
@@ -99,10 +116,14 @@ def add_avoidance(session: Session, rt: Runtime, officer: str, other: str, *, au
     Raises:
         Problem: `not-found` for an unknown officer, `conflict` for an officer and themself.
     """
-    get_officer(session, officer)
+    known = get_officer(session, officer)
     if officer == other:
         raise Problem("conflict", field="other", detail="an officer cannot keep away from themself")
     if session.get(OfficerAvoidance, (officer, other)) is None:
         session.add(OfficerAvoidance(officer=officer, other=other, reason=reason, author=author, at=rt.now()))
-        record_event(session, rt, author, "officer.avoid", "officer", officer, {"other": other, "reason": reason})
+        detail = {"other": other, "reason": reason, "fields": {"avoidance": [None, other]}}
+        record_event(
+            session, rt, author, "officer.avoid", "officer", officer, detail,
+            region=known.region, department=known.department,
+        )  # fmt: skip
         session.flush()

@@ -10,11 +10,11 @@ from server.inspections.models import Inspection, Task
 from server.leads.models import Lead
 from server.pages import recorded
 from server.pages.overview_values import Count, Part, TreeHead
-from server.pages.scope import in_scope
 from server.telemetry.letters import REPLAYED
 from server.telemetry.models import DeadLetter, Sensor, StoredReading
 from server.telemetry.service import counters
 from server.web.auth import Principal
+from server.web.scope import in_scope
 
 OPEN_LEADS = ("generated", "pushed", "signed_for", "verifying")
 """Statuses of a lead that still waits for an officer's finding."""

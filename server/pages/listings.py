@@ -11,10 +11,10 @@ from server.entities.models import Entity
 from server.inspections.models import Inspection
 from server.officers.models import Officer
 from server.pages.overview_values import ConflictRow, DeviceRow
-from server.pages.scope import in_scope
 from server.records.lines import decode_state
 from server.records.models import Conflict, SyncedRecord
 from server.web.auth import Principal
+from server.web.scope import in_scope
 from sync.registers import DELETED, RecordState
 
 DEVICES_SHOWN = 10

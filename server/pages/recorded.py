@@ -10,10 +10,10 @@ from server.behaviors.models import Behavior
 from server.behaviors.service import content_of
 from server.clock import from_ms
 from server.pages.overview_values import BehaviorRow, Count, Part, TreeHead
-from server.pages.scope import in_scope
 from server.prooflog.models import Leaf
 from server.prooflog.service import latest_head, pending_count
 from server.web.auth import Principal
+from server.web.scope import in_scope
 
 BEHAVIORS_SHOWN = 8
 CURRENT = "current"

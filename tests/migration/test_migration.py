@@ -12,8 +12,8 @@ from server.tables import METADATA
 
 
 def _is_modelled(name: str | None, kind: str, _parents: object) -> bool:
-    """The search index and the tables FTS5 keeps for it are made by statements of their own, outside the models."""
-    return kind != "table" or not (name or "").startswith("entity_search")
+    """The search indexes and the tables FTS5 keeps for them are made by statements of their own, outside the models."""
+    return kind != "table" or not (name or "").startswith(("entity_search", "register_search"))
 
 
 def _differences(rt: Runtime) -> list[object]:

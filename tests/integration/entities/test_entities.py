@@ -16,12 +16,14 @@ from server.config import load_settings
 from server.db.engine import Database
 from server.entities import importing, service
 from server.entities.models import Entity
-from server.entities.search import find_by_name, fold
+from server.entities.search import find_by_name
 from server.errors import Problem
 from server.province import generate
 from server.records.lines import Placement, decode_state
 from server.records.models import Act, SyncedRecord
 from server.records.service import OfficeChange, get_view, office_write_many, start_epoch
+from server.registers.search import fold
+from server.registers.tables import CSV, read_rows
 from server.runtime import Runtime
 from server.tables import METADATA
 from server.web.auth import Principal
@@ -168,7 +170,9 @@ def test_bad_rows_are_refused_one_by_one(session: Session, rt: Runtime, name: st
         row.pop("id")
     rows[1][name] = value
     with rt_session(session) as write:
-        report = importing.import_entities(rt, write, importing.read_csv(io.BytesIO(csv_of(rows))), author="op")
+        report = importing.import_entities(
+            rt, write, read_rows(io.BytesIO(csv_of(rows)), CSV, importing.COLUMNS), author="op"
+        )
     assert (report.rows, report.entered, report.refused) == (3, 2, 1)
     assert [(refusal.row, refusal.field) for refusal in report.refusals] == [(2, reason)]
 

@@ -73,7 +73,9 @@ def test_avoidance_is_honoured(rt: Runtime, world: World, other: str) -> None:
         assert refusal(session, rt, world) == "avoidance"
         assert avoidances_of(session, world.officers) == {world.officers[1]: frozenset({whom})}
         events = session.execute(select(AuditEvent).where(AuditEvent.action == "officer.avoid")).scalars().all()
-        assert [event.detail for event in events] == [{"other": whom, "reason": "亲属"}]
+        assert [event.detail for event in events] == [
+            {"other": whom, "reason": "亲属", "fields": {"avoidance": [None, whom]}}
+        ]
         with pytest.raises(Problem, match="themself"):
             add_avoidance(session, rt, world.officers[1], world.officers[1], author="op", reason="x")
 

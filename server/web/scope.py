@@ -1,4 +1,4 @@
-"""The caller's region and department as conditions of a query."""
+"""The caller's region and department as conditions of a query, and as a test of one row."""
 
 from sqlalchemy import ColumnElement, and_, or_, true
 from sqlalchemy.orm import InstrumentedAttribute
@@ -26,3 +26,8 @@ def in_department(caller: Principal, department: Text) -> ColumnElement[bool]:
 def in_scope(caller: Principal, region: Text, department: Text) -> ColumnElement[bool]:
     """Return both conditions."""
     return and_(in_region(caller, region), in_department(caller, department))
+
+
+def sees(caller: Principal, region: str, department: str) -> bool:
+    """Tell of one row what :func:`in_scope` tells of many."""
+    return region.startswith(caller.region) and caller.department in ("", department or caller.department)

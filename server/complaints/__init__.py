@@ -1,0 +1,1 @@
+"""Complaints: the register and its intake (投诉举报)."""

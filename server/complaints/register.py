@@ -1,0 +1,51 @@
+"""The register of complaints."""
+
+from schemas.codes import Code
+from schemas.kinds.base import MAX_TEXT_CHARS, Text
+from server.complaints.models import Complaint
+from server.directory.models import SupervisionItem
+from server.entities.models import Entity
+from server.registers.definition import (
+    Moment,
+    PlacedSchema,
+    Reference,
+    Register,
+    described,
+    label,
+    optional,
+    record_number,
+    sector,
+)
+from server.registers.service import Keeper
+
+TO_ENTITY = Reference("entity with the code", Entity.uscc)
+TO_ITEM = Reference("supervision item with the code", SupervisionItem.code)
+
+
+class ComplaintSchema(PlacedSchema):
+    """A complaint as it is taken in; who complains is personal data."""
+
+    number = record_number()
+    kind = Code("complaint_kind", required=True, metadata=described("类别", "kind", filtered=True))
+    channel = Code("complaint_channel", required=True, metadata=described("渠道", "channel", filtered=True))
+    subject = Text(required=True, validate=label(), metadata=described("事由", "subject"))
+    content = optional("内容", "content", MAX_TEXT_CHARS)
+    respondent = Text(required=True, validate=label(), metadata=described("被投诉人", "respondent"))
+    entity = Text(
+        load_default=None, allow_none=True, metadata=described("监管对象", "entity", filtered=True, refers=TO_ENTITY)
+    )
+    item = Text(
+        load_default=None, allow_none=True, metadata=described("监管事项", "item", filtered=True, refers=TO_ITEM)
+    )
+    sector = sector()
+    complainant = optional("投诉人", "complainant", 64, personal=True)
+    phone = optional("联系电话", "telephone", 32, personal=True)
+    received_at = Moment(required=True, metadata=described("登记时间", "received", fixed=True))
+    state = Code("complaint_state", load_default="received", metadata=described("办理状态", "state", filtered=True))
+
+
+COMPLAINTS = Register(
+    name="complaints", kind="complaint", zh="投诉举报库", en="complaint", model=Complaint, schema=ComplaintSchema,
+    key="number", title="subject", searched=("subject", "respondent", "number"), day="received_at",
+)  # fmt: skip
+KEEPER = Keeper(COMPLAINTS)

@@ -1,0 +1,1 @@
+"""Credit records of entities: the register and its intake (信用信息)."""

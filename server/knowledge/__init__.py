@@ -1,0 +1,1 @@
+"""Knowledge for officers: law, standards, cases and guides (监管知识库)."""

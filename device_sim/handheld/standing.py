@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -28,7 +29,8 @@ class Standing:
         return self.purpose != "sync"
 
 
-def announcement() -> dict[str, Any]:
+@cache
+def announcement() -> Mapping[str, Any]:
     """What this client is and speaks."""
     kinds = {name: kind.version for name, kind in sorted(KINDS.items())}
     return {"name": "device_sim", "version": version("fieldproof"), "protocol": PROTOCOL, "kinds": kinds}

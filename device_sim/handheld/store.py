@@ -119,8 +119,10 @@ class HandheldStore:
         self.db.execute("PRAGMA synchronous=FULL")
         self.db.execute("PRAGMA secure_delete=ON")
         with self.db.atomic():
+            there = set(self.db.table_names())
             for name, (columns, key) in (_TABLES | served.TABLES).items():
-                self._table(name).create(columns, pk=key if len(key) > 1 else key[0], if_not_exists=True)
+                if name not in there:
+                    self._table(name).create(columns, pk=key if len(key) > 1 else key[0])
             if "leaf" not in self._table("records").columns_dict:
                 self._table("records").add_column("leaf", str)  # made by an earlier version of this program
             for rule in (*_RULES, *served.RULES):
@@ -152,7 +154,7 @@ class HandheldStore:
 
     def put(self, name: str, value: str) -> None:
         """Set a single value."""
-        self._table("settings").upsert({"name": name, "value": value}, pk="name")
+        self.db.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
 
     # Journals and acts.
 
@@ -287,10 +289,8 @@ class HandheldStore:
 
     def keep_segment(self, segment: PendingSegment) -> None:
         """Remember a segment before it is sent for the first time."""
-        self._table("segments").upsert(
-            {"journal": segment.journal, "first": segment.first, "last": segment.last, "head": segment.head},
-            pk="journal",
-        )
+        row = (segment.journal, segment.first, segment.last, segment.head)
+        self.db.execute("INSERT OR REPLACE INTO segments (journal, first, last, head) VALUES (?, ?, ?, ?)", row)
 
     def pending_segment(self, journal: str) -> PendingSegment | None:
         """The segment of a journal that was begun and not answered yet."""
@@ -316,8 +316,9 @@ class HandheldStore:
 
     def keep_evidence(self, evidence: EvidenceFile) -> None:
         """Keep a captured file, or how far its upload has got."""
-        row = {name: getattr(evidence, name) for name in EvidenceFile.__dataclass_fields__}
-        self._table("evidence").upsert(row, pk="id")
+        names = list(EvidenceFile.__dataclass_fields__)
+        sql = f"INSERT OR REPLACE INTO evidence ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+        self.db.execute(sql, [getattr(evidence, name) for name in names])
 
     def evidence(self, *, uploaded: bool | None = None) -> list[EvidenceFile]:
         """Captured files in order of id, either all or by whether their upload is finished."""

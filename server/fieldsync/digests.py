@@ -9,18 +9,20 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, exists, not_, select
+from sqlalchemy import ColumnElement, Select, bindparam, exists, not_, select
 from sqlalchemy.orm import Session
 
 from server.db.engine import sqlite_module
 from server.errors import Problem
 from server.fieldsync.cache import locked, name_of, tidy
-from server.records.feed import FeedScope, assigned_part, leave_of, shared_part
-from server.records.models import RecordLeave, ServerState, SyncedRecord
+from server.records.feed import QUERIES_KEPT, FeedScope, assigned_part, leave_of, shared_part
+from server.records.models import RecordLeave, SyncedRecord
+from server.records.service import PresentState, read_state
 from server.runtime import Runtime
 from sync.digest import LEAF_DIGITS, STATE_BYTES, LeafChanges, Pair, SetDigest, range_key, split_leaves, split_range
 
@@ -45,11 +47,10 @@ whole, a power cut may not. So those of an earlier run (where runs have no name:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a scope: where its index lies, and the condition for what is in it."""
+    """One part of a scope, and where its index lies; without officers it is what is assigned to nobody."""
 
     path: Path
     scope: FeedScope
-    sees: ColumnElement[bool]
 
 
 @dataclass
@@ -58,6 +59,7 @@ class Tree:
 
     session: Session
     """The snapshot that the digests are of."""
+    epoch: str
     position: int
     leaves: dict[str, SetDigest] = field(default_factory=dict)
     """Digests of the smallest ranges that have one."""
@@ -87,14 +89,13 @@ def digest_tree(rt: Runtime, scope: FeedScope) -> Iterator[Tree]:
     The files are locked before the snapshot is taken, so that no index is ever ahead of it.
     """
     with rt.db.read() as session:
-        epoch = session.execute(select(ServerState.epoch).where(ServerState.id == 1)).scalar_one()
-    parts = _parts(rt, scope, epoch)
+        parts = _parts(rt, scope, read_state(session).epoch)
     with ExitStack() as stack:
         for path in sorted(part.path for part in parts):
             stack.enter_context(locked(path))
         session = stack.enter_context(rt.db.read())
-        state = session.execute(select(ServerState).where(ServerState.id == 1)).scalar_one()
-        tree = Tree(session, state.position)
+        state = read_state(session)
+        tree = Tree(session, state.epoch, state.position)
         for part in parts:
             index = stack.enter_context(_opened(part.path))
             _follow(session, index, part, state)
@@ -108,9 +109,9 @@ def digest_tree(rt: Runtime, scope: FeedScope) -> Iterator[Tree]:
 
 def _parts(rt: Runtime, scope: FeedScope, epoch: str) -> list[Part]:
     folder, shared = rt.settings.home / "digests", scope.shared()
-    both = [Part(folder / f"{name_of(shared, epoch)}.db", shared, shared_part(shared))]
+    both = [Part(folder / f"{name_of(shared, epoch)}.db", shared)]
     if scope.officers:
-        both.append(Part(folder / f"{name_of(scope, epoch)}.db", scope, assigned_part(scope)))
+        both.append(Part(folder / f"{name_of(scope, epoch)}.db", scope))
     return both
 
 
@@ -131,7 +132,7 @@ def _opened(path: Path) -> Iterator[Any]:
         index.close()
 
 
-def _follow(session: Session, index: Any, part: Part, state: ServerState) -> None:  # noqa: ANN401 - of either driver
+def _follow(session: Session, index: Any, part: Part, state: PresentState) -> None:  # noqa: ANN401 - of either driver
     """Take everything that entered, changed in or left a part since the index's position into the index."""
     if _position(index) == state.position:
         part.path.touch()
@@ -147,9 +148,7 @@ def _follow(session: Session, index: Any, part: Part, state: ServerState) -> Non
     if position:
         for name in _left(session, part, position):
             _replace(index, changes, name, None)
-    columns = (SyncedRecord.kind, SyncedRecord.id, SyncedRecord.line)
-    query = select(*columns).where(SyncedRecord.position > position, part.sees)
-    with session.connection().execute(query.execution_options(yield_per=ROWS_AT_ONCE)) as rows:
+    with session.connection().execute(_changed(part.scope), {"after": position}) as rows:
         for some in rows.partitions():
             found_pairs = [(f"{kind}/{record_id}", hashlib.sha256(line).digest()) for kind, record_id, line in some]
             if position:
@@ -169,10 +168,26 @@ def _position(index: Any) -> int:  # noqa: ANN401 - of either driver
 
 
 def _left(session: Session, part: Part, after: int) -> Iterator[str]:
-    back = exists().where(SyncedRecord.kind == RecordLeave.kind, SyncedRecord.id == RecordLeave.id, part.sees)
-    query = select(RecordLeave.kind, RecordLeave.id).where(RecordLeave.position > after, leave_of(part.scope))
-    for kind, record_id in session.execute(query.where(not_(back)).distinct()):
+    for kind, record_id in session.connection().execute(_left_query(part.scope), {"after": after}):
         yield f"{kind}/{record_id}"
+
+
+def _sees(scope: FeedScope) -> ColumnElement[bool]:
+    return assigned_part(scope) if scope.officers else shared_part(scope)
+
+
+@lru_cache(maxsize=QUERIES_KEPT)
+def _changed(scope: FeedScope) -> Select[str, str, bytes]:
+    query = select(SyncedRecord.kind, SyncedRecord.id, SyncedRecord.line)
+    wanted = query.where(SyncedRecord.position > bindparam("after"), _sees(scope))
+    return wanted.execution_options(yield_per=ROWS_AT_ONCE)
+
+
+@lru_cache(maxsize=QUERIES_KEPT)
+def _left_query(scope: FeedScope) -> Select[str, str]:
+    back = exists().where(SyncedRecord.kind == RecordLeave.kind, SyncedRecord.id == RecordLeave.id, _sees(scope))
+    told = (RecordLeave.position > bindparam("after"), leave_of(scope), not_(back))
+    return select(RecordLeave.kind, RecordLeave.id).where(*told).distinct()
 
 
 def _replace(index: Any, changes: LeafChanges, name: str, content: bytes | None) -> None:  # noqa: ANN401 - of either driver

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from server.audit.service import SYSTEM, record_event
@@ -44,6 +44,13 @@ SHREDDED = ("act", "synced_record", "behavior")
 """Tables that personal data is erased from."""
 SNAPSHOTS = (".gz", ".packing", ".part")
 """Files that may hold what was erased, unfinished ones too: they are made anew when somebody asks."""
+_NOTICES = (
+    select(ErasureNotice.kind, ErasureNotice.record)
+    .where(ErasureNotice.device == bindparam("device"), ErasureNotice.acknowledged_at.is_(None))
+    .order_by(ErasureNotice.kind, ErasureNotice.record)
+    .limit(MAX_RECORDS)
+)
+"""Made once: it is asked at each pull."""
 BEHAVIOR = "behavior"
 """Behaviors of citizens are erased by the same orders as records; they are no kind that handhelds know."""
 PROBLEM_MEMBERS = ("type", "title", "status", "code", "field")
@@ -153,11 +160,8 @@ def acknowledge(session: Session, rt: Runtime, caller: Principal, records: Seque
 
 def erase_lines(session: Session, device: str, position: int) -> list[tuple[int, bytes]]:
     """Return the lines of a device's feed that tell it to erase, each until it is acknowledged."""
-    query = select(ErasureNotice).where(ErasureNotice.device == device, ErasureNotice.acknowledged_at.is_(None))
-    rows = session.execute(query.order_by(ErasureNotice.kind, ErasureNotice.record).limit(MAX_RECORDS)).scalars()
-    return [
-        (position, encode({"kind": row.kind, "id": row.record, "position": position, "erase": True})) for row in rows
-    ]
+    rows = session.connection().execute(_NOTICES, {"device": device})
+    return [(position, encode({"kind": kind, "id": key, "position": position, "erase": True})) for kind, key in rows]
 
 
 def erase(rt: Runtime) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from server.config import load_secret
@@ -19,7 +19,7 @@ from server.fieldsync.erasure import erase_lines
 from server.fieldsync.models import Journal
 from server.records.feed import FeedScope, Held, Page, read_page
 from server.records.models import Act
-from server.records.service import server_state
+from server.records.service import read_state
 from server.runtime import Runtime
 from server.web.auth import Principal
 from sync.acts import encode
@@ -39,6 +39,13 @@ FEED = "device"
 """Name of this feed in its cursors; a cursor of another feed is refused."""
 ANYBODY = ""
 """Owner of the cursors in snapshots, which every device of the scope may continue."""
+
+_JOURNAL = select(Journal.device, Journal.head_seq).where(Journal.id == bindparam("journal"))
+_OF_JOURNAL = select(Act.seq, Act.status, Act.status_position, Act.problem).where(Act.journal == bindparam("journal"))
+_CHANGED = _OF_JOURNAL.where(Act.status_position > bindparam("after"))
+_CHANGED_PAGE = _CHANGED.order_by(Act.status_position, Act.seq).limit(bindparam("most"))
+_CHANGED_AT = _OF_JOURNAL.where(Act.status_position == bindparam("at")).order_by(Act.seq)
+"""Made once: putting a statement together costs more than the database takes to answer it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def open_place(session: Session, rt: Runtime, caller: Principal, cursor: str) ->
     Raises:
         Problem: `stale-cursor` for a cursor of another epoch or device, or one that was not issued here.
     """
-    state, scope = server_state(session), scope_of(caller)
+    state, scope = read_state(session), scope_of(caller)
     start = Place(state.epoch, caller.subject, scope)
     if not cursor:
         return start
@@ -147,7 +154,7 @@ def stream(rt: Runtime, caller: Principal, place: Place) -> Iterator[bytes]:
                 unchanged = scope_of(load_principal(session, caller.subject)) == place.scope
             except Problem:
                 unchanged = False
-            if not unchanged or server_state(session).epoch != place.epoch:
+            if not unchanged or read_state(session).epoch != place.epoch:
                 return
             page = read_page(session, place.scope, position, STREAM_LINES, place.held)
             if not told:
@@ -186,20 +193,15 @@ def statuses(session: Session, caller: Principal, journal_id: str, after: int, l
     Raises:
         Problem: `not-found` for a journal that is not the caller's.
     """
-    journal = session.get(Journal, journal_id)
+    connection = session.connection()
+    journal = connection.execute(_JOURNAL, {"journal": journal_id}).one_or_none()
     if journal is None or journal.device != caller.subject:
         raise Problem("not-found", field="journal", detail="no journal of this device")
-    query = (
-        select(Act.seq, Act.status, Act.status_position, Act.problem)
-        .where(Act.journal == journal_id, Act.status_position > after)
-        .order_by(Act.status_position, Act.seq)
-        .limit(limit)
-    )
-    rows = list(session.execute(query))
+    rows = list(connection.execute(_CHANGED_PAGE, {"journal": journal_id, "after": after, "most": limit}))
     if len(rows) == limit:  # the limit may have cut a position in two, and `after` can only stand between positions
         last = rows[-1].status_position
         whole = [row for row in rows if row.status_position != last]
-        rows = whole or list(session.execute(query.where(Act.status_position == last).limit(None)))
+        rows = whole or list(connection.execute(_CHANGED_AT, {"journal": journal_id, "at": last}))
     head: dict[str, Any] = {"journal": journal_id, "head_seq": journal.head_seq}
     head["after"] = rows[-1].status_position if rows else after
     return [

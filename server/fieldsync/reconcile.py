@@ -9,7 +9,6 @@ from server.fieldsync.feed import Place, cursor_key, open_place, scope_of
 from server.fieldsync.scrub import damaged_among, repair
 from server.records.feed import read_lines, read_page
 from server.records.held import Key
-from server.records.service import server_state
 from server.runtime import Runtime
 from server.web.auth import Principal
 from sync.digest import MAX_PREFIX_DIGITS, MAX_RANGE_PAIRS, SetDigest, total
@@ -25,10 +24,9 @@ def compare(rt: Runtime, caller: Principal, cursor: str, prefix: str | None) -> 
     range with few pairs is answered by the pairs themselves.
     """
     with digest_tree(rt, scope_of(caller)) as tree:
-        state = server_state(tree.session)
-        here = Place(state.epoch, caller.subject, scope_of(caller))
+        here = Place(tree.epoch, caller.subject, scope_of(caller))
         answer: dict[str, Any] = {
-            "epoch": state.epoch,
+            "epoch": tree.epoch,
             "position": tree.position,
             "cursor": here.cursor(cursor_key(rt), tree.position, whole=True),
             "behind": _is_behind(rt, tree, caller, cursor),

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
 from sqlalchemy import select
@@ -25,6 +25,15 @@ from sync.registers import Change
 
 SALT_BYTES = 16
 _EPOCH = select(ServerState.epoch, ServerState.erasures).where(ServerState.id == 1)
+_PRESENT = select(ServerState.epoch, ServerState.position, ServerState.leaves_expired_to).where(ServerState.id == 1)
+
+
+class PresentState(NamedTuple):
+    """What readers need of the server's state."""
+
+    epoch: str
+    position: int
+    leaves_expired_to: int
 
 
 @dataclass(frozen=True)
@@ -88,8 +97,20 @@ def epoch_and_erasures(session: Session) -> tuple[str, int]:
     return row.epoch, row.erasures
 
 
+def read_state(session: Session) -> PresentState:
+    """Return the server's state as this snapshot has it, past the ORM: it is asked several times in each pull.
+
+    Raises:
+        Problem: `unavailable` when the database has not been set up.
+    """
+    row = session.connection().execute(_PRESENT).one_or_none()
+    if row is None:
+        raise _not_set_up()
+    return PresentState(*row)
+
+
 def server_state(session: Session) -> ServerState:
-    """Return the state row.
+    """Return the state row, to be changed.
 
     Raises:
         Problem: `unavailable` when the database has not been set up.

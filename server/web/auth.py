@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, cast
 
 import jwt
@@ -26,6 +26,8 @@ ISSUER = "fieldproof"
 ALGORITHM = "HS256"
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "iss", "aud"]
 MAX_TOKEN_CHARS = 4096
+TOKENS_KEPT = 4_096
+"""Verified tokens remembered by a process. Expiry and revocation are looked at each time all the same."""
 PUBLIC = "public"
 HAND_IN = "hand-in"
 """Role, and audience of tokens, of devices that may hand in what they have and nothing else."""
@@ -126,6 +128,7 @@ def read_token(rt: Runtime, text: str) -> Mapping[str, Any]:
     return claims
 
 
+@lru_cache(maxsize=TOKENS_KEPT)
 def _claims(text: str, secret: bytes) -> Mapping[str, Any]:
     claims: Mapping[str, Any] = jwt.decode(
         text,

@@ -103,7 +103,9 @@ def read_page(session: Session, scope: FeedScope, after: int, limit: int, held: 
         held: what the reader holds from another scope; keep passing it until a page without `more`, since a record
             may have moved on in the feed before it lost its reader.
     """
-    newest = session.execute(_NEWEST).scalar_one()
+    newest: int = session.connection().execute(_NEWEST).scalar_one()
+    if after >= newest:
+        return Page([], 0, newest, more=False)  # nothing stands beyond it, records or leaves
     gone = left_rows(session, scope, after, limit, held)
     last = gone[-1][0] if len(gone) == limit else newest
     items = [(position, left_line(kind, record_id, position)) for position, kind, record_id in gone]

@@ -6,18 +6,22 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+import httpx
 from flask import Flask
 from sqlalchemy import Engine, QueuePool, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
+from device_sim.handheld.client import Handheld
+from device_sim.handheld.outside import Outside
 from schemas.identifiers import make_uscc
 from server.accounts.models import Account
 from server.app import create_app
+from server.clock import to_ms
 from server.config import Settings, load_secret, load_settings
 from server.db.engine import BUSY_TIMEOUT_S, Database, _prepare_sqlite, sqlite_module
 from server.directory.models import Checklist, SupervisionItem
@@ -37,6 +41,8 @@ START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 REGION = "420106"
 DEPARTMENT = "market"
 OFFICERS = 4
+PINS = tuple(f"{number}" * 6 for number in range(1, OFFICERS + 1))
+"""By which the officers unlock a handheld."""
 ENTITIES = 2
 TOKEN_S = 10 * 365 * 86_400
 """Accounts of the simulation stay signed in: password hashing is slow on purpose and proven elsewhere."""
@@ -117,6 +123,8 @@ class Template:
     """What every run starts from: a seeded home folder and the ids in it."""
 
     home: Path
+    handhelds: tuple[Path, ...]
+    """Folders of approved handhelds that have not synced yet, one for each officer."""
     officers: tuple[str, ...]
     accounts: tuple[str, ...]
     operator: str
@@ -145,6 +153,7 @@ def template() -> Template:
     with database.write() as session:
         start_epoch(session, rt)
         made = _seed(session, rt, home)
+    made = replace(made, handhelds=_enrolled(rt, made, folder))
     with database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     database.dispose()
@@ -189,7 +198,24 @@ def _seed(session: Session, rt: Runtime, home: Path) -> Template:
     add_entities(session, rt, rows, author="simulation")
     accounts = tuple(_account(session, rt, "officer", officer) for officer in officers)
     operator, second = (_account(session, rt, "operator", None) for _ in range(2))
-    return Template(home, officers, accounts, operator, second, entities, checklist, item)
+    return Template(home, (), officers, accounts, operator, second, entities, checklist, item)
+
+
+def _enrolled(rt: Runtime, made: Template, folder: Path) -> tuple[Path, ...]:
+    """Enrol and approve a handheld for each officer, as every run would begin with doing."""
+    app, clock = create_app(rt), rt.clock
+    outside = Outside(lambda: to_ms(clock.now()), lambda: 0, rt.random_bytes, random.Random(0).random)
+    found = []
+    with httpx.Client(transport=httpx.WSGITransport(app), base_url="http://platform.example") as client:
+        for number, (officer, account) in enumerate(zip(made.officers, made.accounts, strict=True)):
+            found.append(folder / f"device-{number}")
+            handheld = Handheld(found[-1], client, outside=outside)
+            token = issue_token(rt, "account", account, TOKEN_S).text
+            handheld.enrol(token, officer, found[-1].name, pin=PINS[number])
+            operator = {"Authorization": f"Bearer {issue_token(rt, 'account', made.operator, TOKEN_S).text}"}
+            client.post(f"/api/v1/devices/{handheld.device}/approve", headers=operator).raise_for_status()
+            handheld.close()
+    return tuple(found)
 
 
 def _account(session: Session, rt: Runtime, role: str, officer: str | None) -> str:

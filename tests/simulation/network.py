@@ -1,15 +1,24 @@
 """The network between handhelds and the platform: it loses, cuts, repeats and delays as the seed says."""
 
+from __future__ import annotations
+
+import io
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from server.errors import PROBLEMS
 from tests.simulation.in_process import CRASH_AFTER, CRASH_BEFORE, Platform, ServerCrash
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 BASE_URL = "http://platform.example"
 PUSH = "/api/v1/sync/push"
@@ -35,10 +44,10 @@ class Fault(StrEnum):
     CRASH_AFTER = "server crash after the commit"
 
 
-class CutStream(httpx.SyncByteStream):
-    """A reply that ends too early: with the error that an incomplete body is, or silently where it has no length."""
+class Arriving(httpx.SyncByteStream):
+    """A reply's bytes as they arrive. One that is cut ends with an error, or silently where it has no length."""
 
-    def __init__(self, content: bytes, error: httpx.TransportError | None) -> None:
+    def __init__(self, content: bytes, error: httpx.TransportError | None = None) -> None:
         """Serve `content`, then raise."""
         self._content, self._error = content, error
 
@@ -47,6 +56,70 @@ class CutStream(httpx.SyncByteStream):
         yield self._content
         if self._error is not None:
             raise self._error
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as the server gave it: its bytes as they are on the wire, compressed or not."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    content: bytes
+
+    def arriving(self, error: httpx.TransportError | None = None) -> httpx.Response:
+        """Return it as a client finds it."""
+        return httpx.Response(self.status, headers=self.headers, stream=Arriving(self.content, error))
+
+
+def call(app: WSGIApplication, request: httpx.Request) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Hand a request to the application; return status, headers and body."""
+    environ: dict[str, Any] = {
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(request.content),
+        "wsgi.errors": sys.stderr, "wsgi.multithread": False, "wsgi.multiprocess": False, "wsgi.run_once": False,
+        "REQUEST_METHOD": request.method, "SCRIPT_NAME": "", "PATH_INFO": request.url.path,
+        "QUERY_STRING": request.url.query.decode("ascii"), "SERVER_NAME": request.url.host, "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
+    }  # fmt: skip
+    for name, value in request.headers.items():
+        key = name.upper().replace("-", "_")
+        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
+    started: list[Any] = []
+
+    def start_response(*given: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - as WSGI has it
+        started[:] = given
+        return lambda _: None
+
+    body = app(environ, start_response)
+    try:
+        content = b"".join(body)
+    finally:
+        getattr(body, "close", lambda: None)()
+    return int(started[0].split(" ", 1)[0]), started[1], content
+
+
+class Caller(httpx.Client):
+    """A client without what this network has no use for: connections, redirects, cookies, timeouts."""
+
+    def __init__(self, wire: httpx.BaseTransport) -> None:
+        """Send over one wire."""
+        super().__init__(transport=wire, base_url=BASE_URL, trust_env=False)
+        self._wire, self._usual = wire, dict(self.headers)
+
+    @contextmanager
+    def stream(self, method: str, url: httpx.URL | str, **request: Any) -> Iterator[httpx.Response]:  # noqa: ANN401 - httpx's options
+        """One request, its answer not read yet."""
+        headers = self._usual | dict(request.get("headers") or {})
+        said = {name: request.get(name) for name in ("params", "content", "json")}
+        sent = httpx.Request(method, f"{BASE_URL}{url}", headers=headers, **said)
+        answer = self._wire.handle_request(sent)
+        answer.request = sent
+        yield answer
+
+    def request(self, method: str, url: httpx.URL | str, **request: Any) -> httpx.Response:  # noqa: ANN401 - httpx's options
+        """One request, its answer read whole."""
+        with self.stream(method, url, **request) as answer:
+            answer.read()
+        return answer
 
 
 @dataclass
@@ -67,22 +140,20 @@ class Network:
 
     def client(self, name: str) -> httpx.Client:
         """A client whose requests take this network."""
-        return httpx.Client(transport=_Wire(self, name), base_url=BASE_URL, trust_env=False)
+        return Caller(_Wire(self, name))
 
-    def deliver(self, request: httpx.Request) -> httpx.Response:
+    def deliver(self, request: httpx.Request) -> Reply:
         """Bring a request to the server and take what it answers; a dying server is started again."""
         self.requests += 1
         self.platform.clock.advance(LATENCY_S)
-        inner = httpx.WSGITransport(self.platform.app)
         try:
-            response = inner.handle_request(request)
-            content = b"".join(response.iter_raw())  # as it is on the wire, compressed or not
+            status, headers, content = call(self.platform.app, request)
         except ServerCrash as crash:
             self.note(f"server dies {crash}")
             self.platform.restart()
             raise httpx.ReadError("the server died") from crash
-        self._check(request, response.status_code, content)
-        return httpx.Response(response.status_code, headers=response.headers, content=content)
+        self._check(request, status, content)
+        return Reply(status, headers, content)
 
     def deliver_late(self) -> None:
         """Deliver one of the delayed requests; nobody waits for its answer any more."""
@@ -120,7 +191,7 @@ class _Wire(httpx.BaseTransport):
         request.read()
         network.between(self.name)
         if not network.faulty or network.random.random() >= network.fault_rate:
-            return network.deliver(request)
+            return network.deliver(request).arriving()
         fault = network.random.choice(list(Fault))
         network.note(f"  {self.name}: {fault}: {request.method} {request.url.path}")
         return self._suffer(request, fault)
@@ -136,7 +207,7 @@ class _Wire(httpx.BaseTransport):
             case Fault.TWICE:
                 first = network.deliver(request)
                 second = network.deliver(request)
-                return network.random.choice((first, second))
+                return network.random.choice((first, second)).arriving()
             case Fault.CUT_REQUEST:
                 size_bytes = len(request.content)
                 cut = request.content[: network.random.randrange(size_bytes)] if size_bytes else b""
@@ -146,7 +217,7 @@ class _Wire(httpx.BaseTransport):
                 side = CRASH_BEFORE if fault is Fault.CRASH_BEFORE else CRASH_AFTER
                 network.platform.crash_in = (network.random.randint(1, 2), side)
                 try:
-                    return network.deliver(request)
+                    return network.deliver(request).arriving()
                 finally:
                     network.platform.crash_in = None
         response = network.deliver(request)
@@ -154,13 +225,12 @@ class _Wire(httpx.BaseTransport):
             raise httpx.ReadError("reply lost")
         return self._cut(response)
 
-    def _cut(self, response: httpx.Response) -> httpx.Response:
-        content = response.content
-        if not content:
+    def _cut(self, reply: Reply) -> httpx.Response:
+        if not reply.content:
             raise httpx.ReadError("reply cut")
-        cut = content[: self.network.random.randrange(len(content))]
-        ndjson = response.headers.get("Content-Type", "").startswith("application/x-ndjson")
-        silent = ndjson and bool(cut) and not cut.endswith(b"\n") and self.network.random.random() < 0.5
+        cut = reply.content[: self.network.random.randrange(len(reply.content))]
+        silent = dict(reply.headers).get("Content-Type", "").startswith("application/x-ndjson")
+        silent = silent and bool(cut) and not cut.endswith(b"\n") and self.network.random.random() < 0.5
+        headers = [(name, value) for name, value in reply.headers if name.lower() != "content-length"]
         error = None if silent else httpx.RemoteProtocolError("incomplete body")
-        headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() != "content-length"]
-        return httpx.Response(response.status_code, headers=headers, stream=CutStream(cut, error))
+        return Reply(reply.status, headers, cut).arriving(error)

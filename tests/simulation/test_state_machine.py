@@ -89,8 +89,7 @@ class Handhelds(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Once everything has arrived, all handhelds show what the server has."""
         try:
-            self.run._quiet()
-            self.run.check(proofs=True)
+            self.run.settle()
         finally:
             self.run.close()
             shutil.rmtree(self.folder)

@@ -25,6 +25,7 @@ from server.exchange import api as exchange_api
 from server.fieldsync import api as fieldsync_api
 from server.fieldsync import decisions_api, erasure_api, feed_api
 from server.inspections import api as inspections_api
+from server.inspections import rectification_api
 from server.knowledge import api as knowledge_api
 from server.leads import api as leads_api
 from server.officers import api as officers_api
@@ -59,6 +60,7 @@ DOMAINS = (
     knowledge_api,
     audit_api,
     inspections_api,
+    rectification_api,
     evidence_api,
     telemetry_api,
     provisioning_api,

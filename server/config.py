@@ -93,6 +93,8 @@ class Settings:
     """How long telemetry is kept."""
     timestamps: TimestampSettings | None = None
     """Who stamps the proof log's heads; nobody by default."""
+    recheck_ahead_days: int | None = 3
+    """Days before its deadline at which an order's re-check is given out; None: only by people."""
     publication_days: Mapping[str, int] = field(default_factory=dict)
     """Working days within which kinds of behaviors are published, where they are not the usual ones."""
 
@@ -131,6 +133,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
             day=_whole(env, "FIELDPROOF_TELEMETRY_DAY_DAYS", "0"),
         ),
         timestamps=_timestamps(env),
+        recheck_ahead_days=_ahead(env, "FIELDPROOF_RECHECK_AHEAD_DAYS", "3"),
         publication_days=_days(env, "FIELDPROOF_PUBLICATION_DAYS"),
     )
 
@@ -162,6 +165,10 @@ def _whole(env: Mapping[str, str], name: str, default: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ValueError(f"{name} must be a whole number, not {text!r}")
     return int(text)
+
+
+def _ahead(env: Mapping[str, str], name: str, default: str) -> int | None:
+    return None if env.get(name) == "by-hand" else _whole(env, name, default)
 
 
 def _days(env: Mapping[str, str], name: str) -> dict[str, int]:

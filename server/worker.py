@@ -21,6 +21,8 @@ from server.evidence.settlement import reconcile_step, sweep_step
 from server.fieldsync.erasure import erase
 from server.fieldsync.overdue import surface_overdue
 from server.inspections.closing import close_ready
+from server.inspections.rechecking import dispatch_rechecks, settle_rechecks
+from server.inspections.rectifying import surface_overdue_orders
 from server.inspections.service import dispatch_open_leads
 from server.leads.service import take_changes
 from server.prooflog.service import sequence_step
@@ -72,6 +74,9 @@ STEPS = (
     NamedStep("surface-overdue-acts", in_transaction(surface_overdue)),
     NamedStep("erase", erase),
     NamedStep("close-inspections", in_transaction(close_ready)),
+    NamedStep("surface-overdue-orders", in_transaction(surface_overdue_orders)),
+    NamedStep("dispatch-rechecks", in_transaction(dispatch_rechecks)),
+    NamedStep("settle-rechecks", in_transaction(settle_rechecks)),
     NamedStep("watch-publication-deadlines", in_transaction(watch_deadlines)),
     NamedStep("sequence-proof-log", in_transaction(sequence_step)),
     NamedStep("keep-head", keep_head),

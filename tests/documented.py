@@ -28,13 +28,14 @@ from server.config import load_settings
 from server.db.engine import Database
 from server.directory.lifecycle import DIRECTORY
 from server.errors import PROBLEMS
+from server.inspections.lifecycles import INSPECTION, RECTIFICATION
 from server.runtime import Runtime
 from tests.project_tree import ROOT
 
 PROTOCOL = ROOT / "docs" / "protocol.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 STATES = ROOT / "docs" / "states.md"
-MACHINES = (DIRECTORY, *LIFECYCLES.values(), PUBLICATION)
+MACHINES = (DIRECTORY, INSPECTION, *LIFECYCLES.values(), RECTIFICATION, PUBLICATION)
 """All state machines that are tables."""
 
 LIMITS: Sequence[tuple[str, str, str]] = (

@@ -11,6 +11,7 @@ from schemas.compiled import Check, compile_schema
 from schemas.kinds import KINDS, KindSchema, Writer, personal_fields
 from server.errors import Problem
 from server.fieldsync.segment import LinkedAct, Segment
+from server.inspections.lifecycles import OFFICE_STATES
 from server.records.lines import Placement, policies_of
 from server.records.served import LiveValues
 from server.web.auth import Principal, in_scope
@@ -21,9 +22,6 @@ from sync.policies import Policy, Rule, read
 
 PARENTS = {"inspection": "entity", "answer": "inspection", "evidence": "inspection", "rectification": "inspection"}
 """Where a record made in the field belongs: it takes its place from the record of this kind, named in this field."""
-OFFICE_STATES = {("inspection", "status"): ("closed",)}
-"""States that only the office may set: an inspection closes when the server finds it complete."""
-
 CLOSED_WITH_INSPECTION = ("inspection", "answer", "evidence")
 """Kinds that a behavior is made of; rectification goes on after the inspection is closed."""
 OPEN_AFTER_CLOSING = frozenset({"notes", "status"})

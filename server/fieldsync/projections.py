@@ -10,6 +10,7 @@ from server.db.engine import IN_LIST_LIMIT
 from server.evidence import service as evidence
 from server.fieldsync.models import ActRuling
 from server.inspections import projections as inspections
+from server.inspections.rectifying import follow_rectifications
 from server.records.batch import RecordBatch
 from server.records.held import Key
 from server.records.lines import Placement
@@ -90,6 +91,10 @@ def _follow_inspections(session: Session, rt: Runtime, changed: Sequence[Changed
     inspections.follow_inspections(session, rt, [(record.id, record.placement, record.served) for record in changed])
 
 
+def _follow_orders(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
+    follow_rectifications(session, rt, [(record.id, record.placement, record.served) for record in changed])
+
+
 def _follow_parts(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
     inspections.touch(session, rt, {record.placement.parent for record in changed if record.placement.parent})
 
@@ -99,7 +104,7 @@ HANDLERS: dict[str, tuple[Handler, ...]] = {
     "inspection": (_follow_inspections,),
     "answer": (_follow_parts,),
     "evidence": (_declare_evidence, _follow_parts),
-    "rectification": (_follow_parts,),
+    "rectification": (_follow_orders, _follow_parts),
 }
 
 

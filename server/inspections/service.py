@@ -40,7 +40,7 @@ class DispatchOrder:
     """Work to be given to officers."""
 
     origin: str
-    """plan or lead."""
+    """plan, lead or recheck."""
     entity: str
     checklist: str
     officers: tuple[str, ...]
@@ -49,6 +49,8 @@ class DispatchOrder:
     explanation: str = ""
     lead: str | None = None
     plan: str | None = None
+    recheck_of: str | None = None
+    """The inspection whose rectification orders are to be re-checked."""
 
 
 def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, author: str) -> list[str]:
@@ -80,7 +82,7 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
             "checklist": checklist.id,
             "checklist_version": checklist.version,
             "officers": list(order.officers),
-        } | ({"plan": order.plan} if order.plan else {})
+        } | {name: value for name in ("plan", "recheck_of") if (value := getattr(order, name))}
         task = shared | _task_fields(order) | {"inspection": inspection_id}
         changes.append(OfficeChange("task", task_id, task, author, place))
         opened = shared | {"task": task_id, "status": "open"}
@@ -194,7 +196,7 @@ def dispatch_open_leads(session: Session, rt: Runtime) -> int:
     for lead in opened:
         fit = officers_for(session, lead.region, lead.department, rt.now())
         checklist = checklist_for(session, lead.department)
-        chosen = _choose(session, rt, fit, lead.entity_id, checklist, load)
+        chosen = choose_team(session, rt, fit, lead.entity_id, checklist, load)
         if not chosen or checklist is None:
             continue  # stays open and is tried again: nobody may go yet
         for officer in chosen:
@@ -215,7 +217,7 @@ def dispatch_open_leads(session: Session, rt: Runtime) -> int:
     return done
 
 
-def _choose(
+def choose_team(
     session: Session,
     rt: Runtime,
     fit: Sequence[Officer],
@@ -231,6 +233,17 @@ def _choose(
     able.sort(key=lambda officer: (load.get(officer.id, 0), officer.id))
     teams = combinations(able, OFFICERS_PER_TASK)
     return next((team for team in teams if not avoided([one.id for one in team], entity, rules)), ())
+
+
+def may_go(session: Session, rt: Runtime, officers: Sequence[str], entity: str, checklist: Checklist) -> bool:
+    """Tell whether officers may visit an entity together now."""
+    people = get_officers(session, officers)
+    try:
+        check_officers(rt, officers, people)
+        check_fitness(session, rt, list(people.values()), entity, get_item(session, checklist.item).sector)
+    except Problem:
+        return False
+    return True
 
 
 def _lead_load(session: Session) -> dict[str, int]:

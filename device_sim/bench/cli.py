@@ -13,10 +13,11 @@ from device_sim.bench.frame import DEFAULT_SECONDS, MAX_RECORDS, MAX_SECONDS, Be
 from device_sim.bench.ingest_suite import INGEST
 from device_sim.bench.measurement import Row
 from device_sim.bench.prove_suite import PROVE
+from device_sim.bench.registers_suite import REGISTERS
 from device_sim.bench.show import note_lines, result_table, suite_table, write_json
 from device_sim.bench.sync_suite import SYNC
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC, FEED, EVIDENCE, INGEST, PROVE)}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC, FEED, EVIDENCE, INGEST, PROVE, REGISTERS)}
 ALL = "all"
 
 

@@ -16,6 +16,8 @@ from schemas.kinds.base import (
 from schemas.kinds.field_work import OUTCOMES, PositionSchema
 
 MAX_SUB_ITEMS = 400
+MAX_KNOWLEDGE = 16
+"""Most laws, cases and guides, by their numbers, that a line of a checklist points to."""
 MAX_SECTORS = 64
 LABEL = validate.Length(max=MAX_LABEL_CHARS)
 LATEST = merged("latest")
@@ -40,6 +42,7 @@ class SubItemSchema(Schema):
     outcomes = fields.List(Text(validate=validate.OneOf(OUTCOMES)), validate=validate.Length(1, len(OUTCOMES)))
     asked_when = Whole(ConditionSchema)
     evidence = fields.List(Text(validate=validate.OneOf(EVIDENCE_FORMS)), validate=validate.Length(1, 4))
+    knowledge = fields.List(Text(validate=validate.Length(1, 64)), validate=validate.Length(1, MAX_KNOWLEDGE))
 
 
 class EntitySchema(KindSchema):

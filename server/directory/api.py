@@ -11,6 +11,7 @@ from server.directory.contents import differences
 from server.directory.lifecycle import DIRECTORY, PEOPLE_DO, PUBLISHED
 from server.directory.models import DirectoryVersion, SupervisionBody
 from server.errors import Problem
+from server.registers.tables import CSV, JSON, XLSX
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
@@ -22,6 +23,9 @@ EDITORS = ("admin", "operator")
 REASON = validate.Length(1, 1_000)
 EXPORT_PAGE = 500
 MAX_EXPORT = 20_000
+MAX_IMPORT_BYTES = 16 * 1024 * 1024
+"""Largest file of an import."""
+EXPORTS = {"json": JSON, "csv": CSV, "xlsx": XLSX}
 VERSION = validate.Range(0, versions.MAX_VERSIONS)
 
 
@@ -30,6 +34,9 @@ class VersionsQuery(PageQuery):
 
     q = fields.String(load_default="", validate=validate.Length(max=100))
     state = fields.String(load_default=PUBLISHED, validate=validate.OneOf(tuple(DIRECTORY.states)))
+    department = fields.String(load_default="", validate=validate.Length(max=32))
+    sector = fields.String(load_default="", validate=validate.Length(max=32))
+    item = fields.String(load_default="", validate=validate.Length(max=14))
 
 
 class MomentQuery(Schema):
@@ -56,7 +63,7 @@ class ImportQuery(Schema):
 class ExportQuery(Schema):
     """As what."""
 
-    format = fields.String(load_default="json", validate=validate.OneOf(("json", "csv")))
+    format = fields.String(load_default="json", validate=validate.OneOf(tuple(EXPORTS)))
 
 
 class DirectoryDraftBody(Schema):
@@ -181,7 +188,8 @@ def enter_body(body: dict[str, Any]) -> SupervisionBody:
 @blp.response(200, DirectoryVersionPage)
 def entries(query: dict[str, Any], register: str) -> dict[str, Any]:
     """List items or checklists: those in force, or the versions in another state."""
-    found = versions.find_versions(session(), register, **query)
+    exact = {name: query.pop(name) for name in ("department", "sector", "item")}
+    found = versions.find_versions(session(), register, exact=exact, **query)
     rest = f"{found[-1].code}~{found[-1].version}" if len(found) == query["limit"] else ""
     return {"versions": found, "next": rest}
 
@@ -191,7 +199,7 @@ def entries(query: dict[str, Any], register: str) -> dict[str, Any]:
 @transactional(read_only=True)
 @blp.arguments(ExportQuery, location="query")
 def export(query: dict[str, Any], register: str) -> Response:
-    """Export what is in force as JSON or CSV, in order of code; importing it again changes nothing."""
+    """Export what is in force as JSON, CSV or XLSX, in order of code; importing it again changes nothing."""
     found: list[DirectoryVersion] = []
     after, more = "", True
     while more:
@@ -201,10 +209,9 @@ def export(query: dict[str, Any], register: str) -> Response:
         after = f"{page[-1].code}~{page[-1].version}" if page else ""
         if len(found) > MAX_EXPORT:
             raise Problem("limit-exceeded", detail="too many rows", limit=MAX_EXPORT)
-    media_type = importing.JSON if query["format"] == "json" else importing.CSV
-    return Response(
-        importing.export_directory(register, found, media_type), content_type=f"{media_type}; charset=utf-8"
-    )
+    media_type = EXPORTS[query["format"]]
+    content_type = media_type if media_type == XLSX else f"{media_type}; charset=utf-8"
+    return Response(importing.export_directory(register, found, media_type), content_type=content_type)
 
 
 @blp.route("/<register>/import", methods=["POST"])
@@ -213,7 +220,8 @@ def export(query: dict[str, Any], register: str) -> Response:
 @blp.arguments(ImportQuery, location="query")
 @blp.response(200, DirectoryImportView)
 def import_file(query: dict[str, Any], register: str) -> importing.DirectoryImport:
-    """Import JSON (`application/json`) or CSV (`text/csv`) as drafts; the reply tells of every code of the file."""
+    """Import JSON, CSV or XLSX as drafts; the reply tells of every code of the file."""
+    request.max_content_length = MAX_IMPORT_BYTES
     data = request.get_data()
     return importing.import_directory(
         session(), runtime(), register, data, request.mimetype, caller=principal(), **query

@@ -22,7 +22,7 @@ LABELS = {
     "item": ("监管事项", "item"), "sub_items": ("检查项", "line"), "text": ("检查内容", "content"),
     "method": ("检查方式", "method"), "penalty_basis": ("处罚依据", "penalty basis"),
     "outcomes": ("结果选项", "results"), "asked_when": ("提问条件", "condition"), "evidence": ("所需证据", "evidence"),
-    "order": ("顺序", "order"),
+    "order": ("顺序", "order"), "knowledge": ("监管知识", "knowledge"),
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""Importing and exporting the directory as JSON or CSV; what is exported and imported again changes nothing.
+"""Importing and exporting the directory as JSON, CSV or XLSX; what is exported and imported again changes nothing.
 
 Every code of a file becomes a draft of a new version, is unchanged, or is refused with the reason; one refused row
-never stops the others. In CSV an item is one row, and a checklist is one row for each line, one after another.
+never stops the others. In a table an item is one row, and a checklist is one row for each line, one after another.
 """
 
 import csv
@@ -19,18 +19,19 @@ from server.directory.lifecycle import PUBLISHED, WITHDRAWN
 from server.directory.models import DirectoryVersion
 from server.directory.versions import Draft, check_draft, check_register, enter_draft, newest
 from server.errors import Problem
+from server.registers.tables import CSV, JOIN, JSON, XLSX, read_rows, write_rows
 from server.runtime import Runtime
 from server.web.auth import Principal
 from server.web.body import parse_json
 
 MAX_ROWS = 20_000
 """Rows in one file."""
-JSON, CSV = "application/json", "text/csv"
-JOIN = "|"
 ITEM_COLUMNS = ("code", "name", "item_type", "basis", "department", "level", "sector")
 HEAD_COLUMNS = ("code", "name", "item")
-LINE_COLUMNS = ("number", "text", "method", "basis", "penalty_basis", "outcomes", "asked_when", "evidence")
-LISTS = ("outcomes", "evidence")
+LINE_COLUMNS = ("number", "text", "method", "basis", "penalty_basis", "outcomes", "asked_when", "evidence", "knowledge")
+LISTS = ("outcomes", "evidence", "knowledge")
+OPTIONAL = {"knowledge"}
+"""Columns that a file may lack."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def import_directory(
             draft = Draft(register, entry.code, content, 0, caller.subject, reason)
             report.add(_take(session, rt, entry.row, draft, caller=caller, dry_run=dry_run))
         except Problem as problem:
-            row = entry.row + _line_of(problem.field or "") if media_type == CSV else entry.row
+            row = entry.row + _line_of(problem.field or "") if media_type != JSON else entry.row
             where, why = problem.field or "row", problem.detail
             report.add(RowReport(row, entry.code, "refused", field=where, reason=why))
     return report
@@ -133,24 +134,46 @@ def read_entries(register: str, data: bytes, media_type: str) -> list[Entry]:
             Entry(number, str(row.get("code", "")), {name: value for name, value in row.items() if name != "code"})
             for number, row in enumerate(rows, start=1)
         ]
-    elif media_type == CSV:
-        entries = list(_from_csv(register, data))
+    elif media_type in (CSV, XLSX):
+        rows = _csv_rows(register, data) if media_type == CSV else _xlsx_rows(register, data)
+        entries = list(_from_table(register, rows))
     else:
-        raise Problem("unsupported-media-type", detail=f"must be one of {JSON}, {CSV}")
+        raise Problem("unsupported-media-type", detail=f"must be one of {JSON}, {CSV}, {XLSX}")
     if len(entries) > MAX_ROWS:
         raise Problem("limit-exceeded", field="rows", detail="too many rows", limit=MAX_ROWS)
     return entries
 
 
-def _from_csv(register: str, data: bytes) -> Iterator[Entry]:
-    columns = ITEM_COLUMNS if register == ITEMS else (*HEAD_COLUMNS, *LINE_COLUMNS)
+def _columns(register: str) -> tuple[str, ...]:
+    return ITEM_COLUMNS if register == ITEMS else (*HEAD_COLUMNS, *LINE_COLUMNS)
+
+
+def _csv_rows(register: str, data: bytes) -> list[dict[str, str]]:
+    columns = _columns(register)
     try:
         reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        if tuple(reader.fieldnames or ()) != columns:
+        names = tuple(reader.fieldnames or ())
+        if tuple(name for name in columns if name in names or name not in OPTIONAL) != names:
             raise Problem("bad-request", detail=f"the columns must be {','.join(columns)}")
-        rows = [{name: value or "" for name, value in row.items() if name} for row in reader]
+        return [{name: row.get(name) or "" for name in columns} for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise Problem("bad-request", detail=f"not a CSV in UTF-8: {error}") from error
+
+
+def _xlsx_rows(register: str, data: bytes) -> list[dict[str, str]]:
+    columns = _columns(register)
+    rows: list[dict[str, str]] = []
+    for row in read_rows(io.BytesIO(data), XLSX, [name for name in columns if name not in OPTIONAL]):
+        if isinstance(row, Problem):
+            raise Problem("bad-request", detail=f"row {len(rows) + 1}: {row.detail}")
+        rows.append({name: str(row.get(name, "")) for name in columns})
+        if len(rows) > MAX_ROWS:
+            raise Problem("limit-exceeded", field="rows", detail="too many rows", limit=MAX_ROWS)
+    return rows
+
+
+def _from_table(register: str, rows: list[dict[str, str]]) -> Iterator[Entry]:
+    columns = _columns(register)
     if register == ITEMS:
         for number, row in enumerate(rows, start=1):
             yield Entry(number, row["code"].strip(), {name: row[name] for name in columns[1:]})
@@ -180,9 +203,13 @@ def export_directory(register: str, versions: Iterable[DirectoryVersion], media_
     rows = [{"code": one.code, **_ordered(register, one.content)} for one in versions if one.state == PUBLISHED]
     if media_type == JSON:
         return (json.dumps(rows, ensure_ascii=False, indent=2) + "\n").encode()
+    columns = _columns(register)
+    if media_type == XLSX:
+        file = io.BytesIO()
+        write_rows(file, XLSX, columns, rows if register == ITEMS else _lines(rows))
+        return file.getvalue()
     if media_type != CSV:
-        raise Problem("unsupported-media-type", detail=f"must be one of {JSON}, {CSV}")
-    columns = ITEM_COLUMNS if register == ITEMS else (*HEAD_COLUMNS, *LINE_COLUMNS)
+        raise Problem("unsupported-media-type", detail=f"must be one of {JSON}, {CSV}, {XLSX}")
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()

@@ -11,6 +11,7 @@ from server.directory.contents import CHECKLISTS, ITEMS, tidy
 from server.directory.lifecycle import PUBLISHED
 from server.directory.models import Checklist, DirectoryVersion, SupervisionBody, SupervisionItem
 from server.errors import Problem
+from server.knowledge.service import link, unlink
 from server.records.lines import Placement
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
@@ -86,6 +87,7 @@ def publish_checklist(session: Session, rt: Runtime, checklist: Checklist, *, au
     """Enter a version's row and publish it as a record of its own."""
     session.add(checklist)
     session.flush()
+    link(session, checklist.id, checklist.sub_items)
     names = ("code", "version", "name", "item", "sub_items", "status")
     fields = {name: getattr(checklist, name) for name in names}
     office_write_many(session, rt, [OfficeChange("checklist", checklist.id, fields, author, EVERYWHERE)])
@@ -94,6 +96,7 @@ def publish_checklist(session: Session, rt: Runtime, checklist: Checklist, *, au
 def end_checklist(session: Session, rt: Runtime, checklist: Checklist, status: str, *, author: str) -> None:
     """Say on a version's row and record that it was superseded or withdrawn."""
     checklist.status = status
+    unlink(session, checklist.id)
     office_write_many(session, rt, [OfficeChange("checklist", checklist.id, {"status": status}, author)])
 
 

@@ -25,6 +25,7 @@ from server.directory.lifecycle import (
 from server.directory.models import Checklist, DirectoryVersion, SupervisionBody, SupervisionItem
 from server.directory.service import ITEM_FIELDS, end_checklist, publish_checklist, publish_item
 from server.errors import Problem
+from server.knowledge.service import check_links
 from server.records.models import ServerState
 from server.runtime import Runtime
 from server.web.auth import Principal, in_scope
@@ -113,11 +114,18 @@ def list_versions(session: Session, register: str, code: str) -> list[DirectoryV
 
 
 def find_versions(
-    session: Session, register: str, *, q: str = "", state: str = PUBLISHED, after: str = "", limit: int = 50
-) -> list[DirectoryVersion]:
-    """Return versions in a state, in order of code and version; `q` is a part of the name or the start of the code."""
+    session: Session, register: str, *, q: str = "", state: str = PUBLISHED, exact: Mapping[str, str] | None = None,
+    after: str = "", limit: int = 50,
+) -> list[DirectoryVersion]:  # fmt: skip
+    """Return versions in a state, in order of code and version; `q` is a part of the name or the start of the code.
+
+    `exact` holds members of the content and what they must say; an empty text asks nothing.
+    """
     check_register(register)
     query = select(DirectoryVersion).where(DirectoryVersion.register == register, DirectoryVersion.state == state)
+    for name, value in (exact or {}).items():
+        if value:
+            query = query.where(DirectoryVersion.content[name].as_string() == value)
     if q:
         starts = DirectoryVersion.code.startswith(q, autoescape=True)
         query = query.where(or_(DirectoryVersion.name.contains(q, autoescape=True), starts))
@@ -167,6 +175,7 @@ def check_references(session: Session, register: str, code: str, content: Conten
         return department
     if session.get(SupervisionBody, code[:USCC_LENGTH]) is None:
         raise Problem("invalid-field", field="code", detail=f"no supervision body has the code {code[:USCC_LENGTH]}")
+    check_links(session, content["sub_items"])
     return item_in_force(session, str(content["item"])).department
 
 

@@ -1,9 +1,9 @@
 """The register of officers: their certificates with validity and scope, their department and region."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marshmallow import ValidationError, validate, validates_schema
+from marshmallow import validate
 from sqlalchemy.orm import Session
 
 from schemas.codes import Code
@@ -31,12 +31,12 @@ class OfficerSchema(PlacedSchema):
         required=True, validate=validate.Length(1, 32), metadata=described("部门", "department", filtered=True)
     )
 
-    @validates_schema
-    def _validity(self, data: dict[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's
+    def fault(self, values: Mapping[str, Any]) -> tuple[str, str] | None:
         """A certificate ends after it begins."""
-        begins, ends = data.get("certificate_valid_from"), data.get("certificate_valid_until")
+        begins, ends = values.get("certificate_valid_from"), values.get("certificate_valid_until")
         if begins is not None and ends is not None and ends <= begins:
-            raise ValidationError("须晚于起始时间 / must lie after the beginning", "certificate_valid_until")
+            return "certificate_valid_until", "须晚于起始时间 / must lie after the beginning"
+        return None
 
 
 OFFICERS = Register(

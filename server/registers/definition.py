@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import cached_property
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, missing, validate
+from marshmallow import Schema, ValidationError, fields, missing, validate, validates_schema
 from marshmallow.fields import Field
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -118,6 +118,16 @@ class Names(fields.List[Any]):
 
 class RegisterSchema(Schema):
     """Base of what people enter: every field has `metadata=described(...)`."""
+
+    def fault(self, values: Mapping[str, Any]) -> tuple[str, str] | None:  # noqa: ARG002 - for registers with rules
+        """Return the field and the reason if the values of a whole record break a rule between fields, or None."""
+        return None
+
+    @validates_schema
+    def _rules(self, data: Mapping[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's
+        """The rules between fields."""
+        if found := self.fault(data):
+            raise ValidationError(found[1], found[0])
 
 
 class PlacedSchema(RegisterSchema):

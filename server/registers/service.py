@@ -192,7 +192,8 @@ def change(
     """Change a record by checked values; returns whether anything changed.
 
     Raises:
-        Problem: `conflict` where `revision` is not the one that stands: somebody has changed the record since.
+        Problem: `conflict` where `revision` is not the one that stands: somebody has changed the record since;
+            `invalid-field` where a rule between fields would be broken.
     """
     register = keeper.register
     if revision is not None and revision != row.revision:
@@ -204,6 +205,8 @@ def change(
     fields = changed_fields(before, after, personal=register.personal)
     if not fields:
         return False
+    if found := register.loader.fault({**{name: getattr(row, name) for name in register.fields}, **values}):
+        raise Problem("invalid-field", field=found[0], detail=found[1])
     keeper.index.remove(session, row.id, words_of(register, row))
     for name in fields:
         setattr(row, name, values[name])

@@ -63,3 +63,15 @@ def test_ingest_is_compared_with_stock(tmp_path: Path) -> None:
     rows = json.loads(out.read_text("utf-8"))
     assert [(row["case"], row["system"]) for row in rows] == [("stock", RAW), *((case, PRODUCT) for case in INGEST)]
     assert all(row["rate_per_s"] > 0 and row["note"].startswith(f"{RECORDS} ") for row in rows)
+
+
+def test_registers_are_compared_with_reading_the_file(tmp_path: Path) -> None:
+    """Everything is imported, found and drawn from; importing and drawing stand beside reading and hashing the file."""
+    out = tmp_path / "out.json"
+    result = CliRunner().invoke(bench, ["registers", "--records", str(RECORDS), "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    rows = [(row["case"], row["system"]) for row in json.loads(out.read_text("utf-8"))]
+    assert rows == [
+        ("import", PRODUCT), ("import", RAW), ("search-name", PRODUCT), ("search-code", PRODUCT),
+        ("search-place", PRODUCT), ("draw", PRODUCT), ("draw", RAW),
+    ]  # fmt: skip

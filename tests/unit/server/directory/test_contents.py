@@ -7,9 +7,10 @@ import pytest
 
 from schemas.identifiers import make_uscc
 from server.directory.contents import CHECKLISTS, ITEMS, check_content, differences, tidy
-from server.directory.importing import CSV, JSON, export_directory, read_entries
+from server.directory.importing import export_directory, read_entries
 from server.directory.models import DirectoryVersion
 from server.errors import Problem
+from server.registers.tables import CSV, JSON
 
 CODE = make_uscc("11", "420000", "FX000001") + "1001"
 ITEM = {"name": "甲", "item_type": "penalty", "basis": "法", "department": "部", "level": "city"}

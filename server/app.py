@@ -35,7 +35,7 @@ from server.platforms import api as platforms_api
 from server.prooflog import api as prooflog_api
 from server.runtime import Runtime
 from server.telemetry import api as telemetry_api
-from server.telemetry import provisioning_api, series_api
+from server.telemetry import provisioning_api, rule_api, series_api
 from server.web import docs, health, problems
 from server.web.auth import HAND_IN
 from server.web.body import parse_json
@@ -65,6 +65,7 @@ DOMAINS = (
     telemetry_api,
     provisioning_api,
     series_api,
+    rule_api,
     leads_api,
     behaviors_api,
     proceedings_api,

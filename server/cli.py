@@ -29,6 +29,7 @@ from server.restoring import NewLife, back_up, begin_new_life, put_back
 from server.runtime import Runtime, build_runtime
 from server.seed import seed as seed_platform
 from server.serving import WORKERS, Server
+from server.telemetry.rule_cli import rules
 from server.verifying import repair_records, verify_everything
 from server.worker import run_forever, run_once
 
@@ -253,6 +254,7 @@ def openapi() -> None:
 
 main.add_command(export)
 main.add_command(draw)
+main.add_command(rules)
 main.add_command(entities_commands)
 
 

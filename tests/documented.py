@@ -30,12 +30,13 @@ from server.directory.lifecycle import DIRECTORY
 from server.errors import PROBLEMS
 from server.inspections.lifecycles import INSPECTION, RECTIFICATION
 from server.runtime import Runtime
+from server.telemetry.rule_life import RULE_LIFE
 from tests.project_tree import ROOT
 
 PROTOCOL = ROOT / "docs" / "protocol.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 STATES = ROOT / "docs" / "states.md"
-MACHINES = (DIRECTORY, INSPECTION, *LIFECYCLES.values(), RECTIFICATION, PUBLICATION)
+MACHINES = (DIRECTORY, INSPECTION, *LIFECYCLES.values(), RECTIFICATION, PUBLICATION, RULE_LIFE)
 """All state machines that are tables."""
 
 LIMITS: Sequence[tuple[str, str, str]] = (

@@ -17,6 +17,7 @@ from server.db.base import micros
 from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.counting import registry_version
 from server.telemetry.models import RuleVersion, Sensor, SensorPeriod
+from server.telemetry.rule_life import JUDGING
 from server.telemetry.rules import Rule
 from server.telemetry.validation import Range
 
@@ -26,9 +27,6 @@ REMEMBERED_LIMIT = 20_000
 PERIODS = {"calibration": "calibrating", "maintenance": "maintained", "out-of-service": "out-of-service"}
 """Kind of period → why what is said in it does not count."""
 COLUMNS = (Sensor.id, Sensor.name, Sensor.entity_id, Sensor.region, Sensor.department, Sensor.channels)
-DRAFT, ACTIVE, SUPERSEDED = "draft", "active", "superseded"
-JUDGING = (ACTIVE, SUPERSEDED)
-"""Versions that judge data of the time in which they are in force: a superseded one judges what comes late."""
 RULE_COLUMNS = tuple(field.name for field in fields(Rule) if field.name in RuleVersion.__table__.columns)
 
 Period = tuple[str, int, int]

@@ -53,7 +53,9 @@ class RuleVersion(Base):
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """By whom and when it was put in force; null while it is a draft, and for built-in rules."""
     decision: Mapped[str] = mapped_column(String(DETAIL_CHARS), default="", server_default="")
-    """Why it was put in force, or ended."""
+    """Why it was put in force, ended or discarded."""
+    preview: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
+    """What the last back-test of the draft found: {"since", "until", "sensors", "episodes", "at"}."""
 
 
 class RuleState(Base):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Table, func, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -20,6 +20,8 @@ from server.telemetry.models import DeadLetter, HeldMessage, IngestCounter, Rule
 from server.telemetry.ordering import GAP_TIMEOUT, count_held, load_progress
 from server.telemetry.provisioning import channels_of, get_device_type
 from server.telemetry.registry import as_rule
+from server.telemetry.rule_life import ACTIVE, DRAFT
+from server.telemetry.rules import BREACH, LEVEL
 from server.telemetry.settling import COLUMNS, Row
 
 DATUMS = ("WGS-84", "CGCS2000")
@@ -87,35 +89,35 @@ def _check(draft: SensorDraft) -> None:
 
 
 def seed_builtin_rules(session: Session, rt: Runtime) -> int:
-    """Add the built-in rules that are not there yet; return how many were added. Safe to repeat."""
-    rows = [
-        {
-            "id": rt.new_id(),
-            "code": rule["code"],
-            "version": rule["version"],
-            "factor": rule["factor"],
-            "unit": rule["unit"],
-            "threshold": float(rule["threshold"]),
-            "clear_level": float(rule["clear_level"]),
-            "window_hours": rule["window_hours"],
-            "min_valid_hours": rule["min_valid_hours"],
-            "max_silence_hours": rule["max_silence_hours"],
-            "region": "",
-            "department": "",
-            "effective_from": None,
-            "effective_to": None,
-            "title_zh": rule["zh"],
-            "title_en": rule["en"],
-            "basis": rule["basis"],
-            "created_at": rt.now(),
-        }
-        for rule in BUILTIN_RULES["rules"]
-    ]
+    """Add the built-in rules and drafts that are not there yet; return how many were added. Safe to repeat."""
+    rows = [_builtin(rt, rule, ACTIVE) for rule in BUILTIN_RULES["rules"]]
+    rows += [_builtin(rt, rule, DRAFT) for rule in BUILTIN_RULES["drafts"]]
     for row in rows:
         as_rule(RuleVersion(**row))  # a rule that contradicts itself must not be stored
     added = insert_ignore(session, cast(Table, RuleVersion.__table__), rows)
     raise_counters(session, {REGISTRY_VERSION: added})
     return added
+
+
+def _builtin(rt: Runtime, rule: Mapping[str, Any], status: str) -> dict[str, Any]:
+    """Return the row of a built-in rule."""
+    same = ("code", "version", "factor", "unit", "window_hours", "min_valid_hours", "max_silence_hours", "basis")
+    return {name: rule[name] for name in same} | {
+        "id": rt.new_id(),
+        "threshold": float(rule["threshold"]),
+        "clear_level": float(rule["clear_level"]),
+        "measure": rule.get("measure", LEVEL),
+        "category": rule.get("category", BREACH),
+        "settings": rule.get("settings", {}),
+        "region": "",
+        "department": "",
+        "effective_from": None,
+        "effective_to": None,
+        "title_zh": rule["zh"],
+        "title_en": rule["en"],
+        "created_at": rt.now(),
+        "status": status,
+    }
 
 
 def counters(session: Session) -> dict[str, int]:

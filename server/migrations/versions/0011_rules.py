@@ -40,6 +40,7 @@ def upgrade() -> None:
         batch.add_column(sa.Column("decided_by", sa.String(length=64), nullable=True))
         batch.add_column(sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True))
         batch.add_column(sa.Column("decision", sa.String(length=500), server_default="", nullable=False))
+        batch.add_column(sa.Column("preview", JSON, nullable=True))
     op.add_column("episode", sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True))
     with op.batch_alter_table("lead") as batch:
         batch.add_column(sa.Column("category", sa.String(length=16), server_default="breach", nullable=False))

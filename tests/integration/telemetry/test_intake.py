@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from iot_ingest.decode import decode
-from schemas.telemetry import readings_topic
+from schemas.telemetry import BUILTIN_RULES, readings_topic
 from server.errors import Problem
 from server.runtime import Runtime
 from server.telemetry import service
@@ -160,4 +160,6 @@ def test_registering_again_changes_the_sensor(rt: Runtime) -> None:
     with rt.db.read() as session:
         assert service.get_sensor(session, "s1").name == "新名"
         assert service.get_sensor(session, "s1").channels == {"SO2": {"low": 0.0, "high": 1430.0}}
-        assert len(session.scalars(select(RuleVersion.id)).all()) == 6
+        statuses = session.scalars(select(RuleVersion.status)).all()
+        assert statuses.count("active") == 6
+        assert statuses.count("draft") == len(statuses) - 6 == len(BUILTIN_RULES["drafts"])

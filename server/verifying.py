@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from server.devices.keys import vouches
@@ -183,15 +183,16 @@ def check_records(session: Session) -> Check:
 
 def repair_records(rt: Runtime) -> int:
     """Write every damaged record anew from its acts, a chunk at a time; returns how many were."""
-    after, repaired = "", 0
+    after, repaired = ("", ""), 0
+    place = tuple_(SyncedRecord.kind, SyncedRecord.id)  # an id may stand in several kinds
     while True:
         with rt.db.write() as session:
-            query = select(SyncedRecord.id, SyncedRecord.kind).where(SyncedRecord.id > after).order_by(SyncedRecord.id)
-            found = session.execute(query.limit(CHUNK)).all()
-            repaired += len(repair(session, rt, [(kind, record_id) for record_id, kind in found]))
+            query = select(SyncedRecord.kind, SyncedRecord.id).where(place > after)
+            found = session.execute(query.order_by(SyncedRecord.kind, SyncedRecord.id).limit(CHUNK)).all()
+            repaired += len(repair(session, rt, [(kind, record_id) for kind, record_id in found]))
         if not found:
             return repaired
-        after = found[-1].id
+        after = (found[-1].kind, found[-1].id)
 
 
 def check_erasures(session: Session) -> Check:

@@ -249,16 +249,31 @@ class Handheld:
             self.upload()
         except (Refused, OSError) as error:
             fault = error
-        if self.link.standing.wipe_ordered_at_ms is not None:
-            self.wipe(self.link.standing.wipe_ordered_at_ms)
+        if self._wiped_by_order() or self._pulled_or_wiped():
             return
-        if not self.link.standing.only_hands_in:
-            self.pull()
         self.refresh_statuses()
         if not self.link.standing.only_hands_in:
             self.collect_receipts()
         if fault is not None:
             raise fault
+
+    def _wiped_by_order(self) -> bool:
+        """Erase this handheld if the last sign-in said so; what it has is handed in by now."""
+        ordered_at_ms = self.link.standing.wipe_ordered_at_ms
+        if ordered_at_ms is not None:
+            self.wipe(ordered_at_ms)
+        return ordered_at_ms is not None
+
+    def _pulled_or_wiped(self) -> bool:
+        """Pull, if the device may; True where it is told only now, in place of an answer, to erase itself."""
+        if not self.link.standing.only_hands_in:
+            try:
+                self.pull()
+            except Refused:
+                if not self._wiped_by_order():
+                    raise
+                return True
+        return False
 
     def _finish_key_change(self) -> None:
         """Go on with a change of the key that was begun; one that the server does not want keeps nothing waiting."""

@@ -30,10 +30,14 @@ class Standing:
 
 
 @cache
-def announcement() -> Mapping[str, Any]:
+def _program_version() -> str:
+    return version("fieldproof")
+
+
+def announcement() -> dict[str, Any]:
     """What this client is and speaks."""
     kinds = {name: kind.version for name, kind in sorted(KINDS.items())}
-    return {"name": "device_sim", "version": version("fieldproof"), "protocol": PROTOCOL, "kinds": kinds}
+    return {"name": "device_sim", "version": _program_version(), "protocol": PROTOCOL, "kinds": kinds}
 
 
 def standing_of(reply: Mapping[str, Any]) -> Standing:

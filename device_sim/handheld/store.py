@@ -228,10 +228,13 @@ class HandheldStore:
     def erase_personal(self, kind: str, record: str) -> int:
         """Destroy the personal parts of all own acts on a record, abandoned ones too; returns how many had one.
 
-        The names of their fields stay in their place.
+        The kind `act` stands for one act, by its dot. The names of the fields stay in their place.
         """
-        condition = "kind = ? AND record = ? AND length(personal) > 0"
-        acts = [act for act in self._acts(condition, kind, record) if not is_erased(act.parts.personal)]
+        wanted, values = "kind = ? AND record = ?", (kind, record)
+        if kind == "act":
+            wanted, values = "journal = ? AND seq = ?", tuple(record.rsplit(":", 1))
+        acts = self._acts(f"{wanted} AND length(personal) > 0", *values)
+        acts = [act for act in acts if not is_erased(act.parts.personal)]
         for act in acts:
             left = erased_part(json.loads(act.parts.personal)["fields"])
             self.db.execute("UPDATE acts SET personal = ? WHERE journal = ? AND seq = ?", (left, *act.dot))

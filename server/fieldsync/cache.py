@@ -9,6 +9,9 @@ from server.db.engine import WriterLock
 from server.records.feed import FeedScope
 from sync.acts import encode
 
+LOCK = ".lock"
+"""Suffix of the empty files that lock others; they stay."""
+
 
 def name_of(scope: FeedScope, epoch: str) -> str:
     """Return the file name, without suffix, of what is kept for a scope."""
@@ -19,7 +22,7 @@ def name_of(scope: FeedScope, epoch: str) -> str:
 def locked(path: Path) -> Iterator[None]:
     """Let one program at a time work on a file; the folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with WriterLock(path.with_suffix(".lock")).hold():
+    with WriterLock(path.with_suffix(LOCK)).hold():
         yield
 
 
@@ -40,6 +43,7 @@ def tidy(folder: Path, pattern: str, most_files: int, most_bytes: int) -> int:
         kept, kept_bytes = kept + 1, kept_bytes + size_bytes
         if kept > most_files or kept_bytes > most_bytes:
             for one in path.parent.glob(f"{path.stem}*"):
-                one.unlink(missing_ok=True)
+                if one.suffix != LOCK:  # somebody may hold it: a fresh one would let two work on the file at once
+                    one.unlink(missing_ok=True)
             removed += 1
     return removed

@@ -19,6 +19,7 @@ from server.behaviors.service import erase_personal
 from server.clock import from_ms, to_ms
 from server.db.engine import IN_LIST_LIMIT
 from server.db.shredding import overwrite_what_is_deleted, shred
+from server.devices.models import Device
 from server.errors import Problem
 from server.evidence.retention import destroy_again, erase_evidence
 from server.fieldsync import erasure_ledger
@@ -51,6 +52,8 @@ _NOTICES = (
     .limit(MAX_RECORDS)
 )
 """Made once: it is asked at each pull."""
+ACT = "act"
+"""Kind in a notice that names one act by its dot."""
 BEHAVIOR = "behavior"
 """Behaviors of citizens are erased by the same orders as records; they are no kind that handhelds know."""
 PROBLEM_MEMBERS = ("type", "title", "status", "code", "field")
@@ -73,7 +76,7 @@ def order_erasure(
     if not records:
         raise Problem("invalid-field", field="records", detail="at least one record is needed")
     keys = sorted(set(records))
-    places = [_place_of(session, key) for key in keys]
+    places = [place for key in keys for place in _places_of(session, key)]
     for region, department in places:
         require_scope(caller, region, department)
     order = ErasureOrder(
@@ -87,16 +90,20 @@ def order_erasure(
     return order
 
 
-def _place_of(session: Session, key: Key) -> tuple[str, str]:
-    """Return region and department of a record or a behavior."""
+def _places_of(session: Session, key: Key) -> list[tuple[str, str]]:
+    """Return region and department of a record or a behavior; of devices whose acts name one that there never was."""
     table = Behavior if key[0] == BEHAVIOR else SyncedRecord
     wanted = (
         (Behavior.id == key[1],) if key[0] == BEHAVIOR else (SyncedRecord.kind == key[0], SyncedRecord.id == key[1])
     )
-    place = session.execute(select(table.region, table.department).where(*wanted).limit(1)).first()
-    if place is None:
-        raise Problem("not-found", field="records", detail="no record with this kind and id")
-    return place[0], place[1]
+    found = session.execute(select(table.region, table.department).where(*wanted).limit(1)).all()
+    if not found:
+        named = (Act.device == Device.id, Act.kind == key[0], Act.record == key[1])
+        query = select(Device.region, Device.department).where(*named).distinct()
+        found = session.execute(query.order_by(Device.region, Device.department)).all()
+    if not found:
+        raise Problem("not-found", field="records", detail="no record with this kind and id, and no act that names it")
+    return [(region, department) for region, department in found]
 
 
 def decide_order(session: Session, rt: Runtime, caller: Principal, order_id: str, *, approve: bool) -> ErasureOrder:
@@ -269,8 +276,9 @@ def _erase_acts(session: Session, key: Key, order: str) -> dict[Dot, list[str]]:
         if act.problem:
             act.problem = {name: value for name, value in act.problem.items() if name in PROBLEM_MEMBERS}
         erased[Dot(act.journal, act.seq)] = names
-        if act.device and (names_it == key or session.get(SyncedRecord, names_it) is None):
-            told.add((act.device, names_it))
+        if act.device:  # what else it wrote to a record that it named by mistake is not to go
+            alone = names_it != key and session.get(SyncedRecord, names_it) is not None
+            told.add((act.device, (ACT, f"{act.journal}:{act.seq}") if alone else names_it))
     session.flush()
     for device, named in sorted(told):
         notify(session, device, named, order)

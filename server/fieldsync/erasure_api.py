@@ -19,7 +19,7 @@ class ErasableSchema(Schema):
     """A record by kind and id."""
 
     kind = fields.String(required=True, validate=validate.Length(1, 64))
-    id = fields.String(required=True, validate=validate.Length(1, 36))
+    id = fields.String(required=True, validate=validate.Length(1, 64))
 
 
 def _records() -> fields.List[Any]:

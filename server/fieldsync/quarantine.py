@@ -23,7 +23,7 @@ from server.fieldsync.history import read_act
 from server.fieldsync.intake import CAUSES, release
 from server.fieldsync.models import ActRuling, ErasedRecord, OverdueAct
 from server.fieldsync.projections import project_office
-from server.records.batch import advance_counter
+from server.records.batch import RecordBatch, advance_counter
 from server.records.held import Key
 from server.records.lines import Placement
 from server.records.models import Act
@@ -57,7 +57,7 @@ def unmerged_act(session: Session, caller: Principal, dot: str, *, lock: bool = 
         named = parse_dot(dot)
     except ValueError as error:
         raise Problem("not-found", field="dot", detail=str(error)) from error
-    act = session.get(Act, named, with_for_update=lock or None)
+    act = session.get(Act, named, with_for_update=lock or None, populate_existing=lock)
     device = session.get(Device, act.device) if act is not None and act.device else None
     if act is None or device is None:
         raise Problem("not-found", field="dot", detail="no act of a device with this name")
@@ -77,7 +77,7 @@ def mend(session: Session, rt: Runtime, caller: Principal, dot: str, mending: Me
         Problem: `not-found`; `illegal-transition` for an act that was ruled on, still waits in time, or would change a
             closed inspection; `invalid-field` for what the schema refuses, or no reason.
     """
-    act = _open_act(session, caller, dot)
+    act = _open_act(session, rt, caller, dot, mending)
     reason = given_reason(mending.reason)
     kind, record = mending.kind or act.kind, mending.record or act.record
     if kind not in KINDS:
@@ -101,11 +101,17 @@ def dismiss(session: Session, rt: Runtime, caller: Principal, dot: str, reason: 
     Raises:
         Problem: as for mending.
     """
-    act = _open_act(session, caller, dot)
+    act = _open_act(session, rt, caller, dot)
     return _rule(session, rt, caller, act, DISMISSED, given_reason(reason))
 
 
-def _open_act(session: Session, caller: Principal, dot: str) -> Act:
+def _open_act(session: Session, rt: Runtime, caller: Principal, dot: str, mending: Mending | None = None) -> Act:
+    """Return the act, locked after the records that it concerns: a push locks in this order, too."""
+    named = unmerged_act(session, caller, dot)
+    keys = {(named.kind, named.record)}
+    if mending is not None:
+        keys.add((mending.kind or named.kind, mending.record or named.record))
+    RecordBatch(session, rt).load(keys)
     act = unmerged_act(session, caller, dot, lock=True)
     overdue = act.status == Verdict.HELD and session.get(OverdueAct, (act.journal, act.seq)) is not None
     if act.status != Verdict.QUARANTINED and not overdue:

@@ -21,6 +21,8 @@ from server.records.models import Act, Conflict, SyncedRecord
 from server.records.service import OfficeChange, acts_of, get_view, office_write_many
 from server.runtime import Runtime
 from server.web.auth import Principal
+from server.web.body import parse_json
+from sync.acts import DELETE
 from sync.dots import Dot, parse_dot
 from sync.registers import DELETED, RecordState
 
@@ -31,7 +33,8 @@ def revert(session: Session, rt: Runtime, caller: Principal, conflict_id: str, r
     Raises:
         Problem: `not-found`; `illegal-transition` when the conflict is not decided, or the inspection is closed: what a
             behavior was made of is changed by a correction; `conflict` when somebody has written over the decision
-            since, so that there is nothing left to undo; `invalid-field` without a reason.
+            since, or when what was decided against was lawfully erased, so that there is nothing left to undo;
+            `invalid-field` without a reason.
     """
     row = find_conflict(session, caller, conflict_id, lock=True)
     if row.status != "decided" or row.decision is None:
@@ -107,11 +110,14 @@ def _deletion_again(
     row: Conflict, state: RecordState, decided: Dot, sides: Sequence[tuple[Dot, Act]], author: str
 ) -> list[tuple[Dot, OfficeChange]]:
     """A deletion and an edit that met: whichever was decided for, the other is written again, unseen by it."""
-    edits = [(dot, act) for dot, act in sides if field_values(act)]
-    deletions = [(dot, act) for dot, act in sides if not field_values(act)]
+    deletions = [(dot, act) for dot, act in sides if parse_json(act.header)["op"] == DELETE]
+    edits = [side for side in sides if side not in deletions]
     if decided in {entry.dot for entry in state.live(DELETED)}:
         seen = state.live_dots() - {decided}
-        return [(dot, OfficeChange(row.kind, row.record, _ordinary(act), author, seen=seen)) for dot, act in edits]
+        said = [(dot, values) for dot, act in edits if (values := _ordinary(act))]
+        if not said:
+            raise Problem("conflict", field="decision", detail="what was decided against was lawfully erased")
+        return [(dot, OfficeChange(row.kind, row.record, values, author, seen=seen)) for dot, values in said]
     spared = {dot for dot, _ in edits if dot in state.live_dots()} or {decided}
     seen = state.live_dots() - spared
     return [(dot, OfficeChange(row.kind, row.record, {}, author, seen=seen, delete=True)) for dot, _ in deletions[:1]]

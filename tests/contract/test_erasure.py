@@ -21,7 +21,7 @@ from server.web.auth import Principal
 from sync.acts import ActParts, commitment
 from tests.conftest import SignIn
 from tests.contract.test_decisions import Desk, record_of
-from tests.field_device import FieldDevice, World, lines, live_dots, make_world
+from tests.field_device import FieldDevice, World, body, lines, live_dots, make_world
 
 SECRET = "当事人陈述甲乙丙"
 BASIS = "个人信息保护法第四十七条"
@@ -257,6 +257,64 @@ def test_what_a_mended_act_had_said_goes_with_it(
     assert faults(rt) == []
     told = [line for line in lines(client.get("/api/v1/sync/pull", headers=device.headers)) if line.get("erase")]
     assert [(line["kind"], line["id"]) for line in told] == [("rectification", wrong)]
+
+
+def test_an_act_that_named_another_record_goes_alone(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
+) -> None:
+    """Its device is told of that act by its dot, and keeps what else it wrote to the record named by mistake."""
+    other = rt.new_id()
+    fields = {"inspection": world.inspection, "requirement": "限期改正", "status": "ordered"}
+    device.write("rectification", other, fields)
+    assert device.verdicts(client) == ["applied"]
+    device.write("rectification", other, {"contact": SECRET, "status": "no such"})
+    assert device.verdicts(client)[1:] == ["quarantined"]
+    mistaken = f"{device.journal}:2"
+    desk.post(f"/acts/{mistaken}/mend", kind="inspection", record=world.inspection, fields={"contact": SECRET})
+    ordered(desk, second, world, rt)
+    assert SECRET.encode() not in stored(rt)
+    told = [line for line in lines(client.get("/api/v1/sync/pull", headers=device.headers)) if line.get("erase")]
+    assert [(line["kind"], line["id"]) for line in told] == [("act", mistaken)]
+    said = {"records": [{"kind": "act", "id": mistaken}]}
+    assert body(client.post("/api/v1/sync/erasures", json=said, headers=device.headers)) == {"acknowledged": 1}
+    assert faults(rt) == []
+
+
+def test_acts_on_a_record_that_never_was_can_be_erased(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime, sign_in: SignIn
+) -> None:
+    """They name no record that has a place: the order goes by the place of the device; others see nothing there."""
+    nowhere = rt.new_id()
+    device.write("inspection", nowhere, {"entity": world.entity, "statement": SECRET, "status": "no such"})
+    assert device.verdicts(client) == ["quarantined"]
+    records = [{"kind": "inspection", "id": nowhere}]
+    Desk(client, sign_in("operator", region="4101")).post("/erasures", 404, records=records, basis=BASIS)
+    order = desk.post("/erasures", 201, records=records, basis=BASIS)["id"]
+    second.post(f"/erasures/{order}/approve")
+    assert erase(rt) == 1
+    assert SECRET.encode() not in stored(rt)
+    assert faults(rt) == []
+    assert desk.get(f"/erasures/{order}")["waiting_devices"] == [device.id]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_undoing_a_decision_against_an_edit_that_was_erased(
+    client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime, *, kept: bool
+) -> None:
+    """An edit of which nothing is left is still no deletion: it cannot be said again, a deletion against it can."""
+    other = FieldDevice(rt, world.officers[1], 2)
+    seen = live_dots(record_of(device, client, world.inspection))
+    device.write("inspection", world.inspection, {}, seen, op="delete")
+    other.write("inspection", world.inspection, {"statement": SECRET}, seen)
+    assert [device.verdicts(client), other.verdicts(client)] == [["applied"], ["conflict"]]
+    conflict = desk.get("/conflicts")["conflicts"][0]
+    desk.decide(conflict, {"statement": SECRET} if kept else None)
+    ordered(desk, second, world, rt)
+    if kept:
+        assert desk.post(f"/conflicts/{conflict['id']}/revert")["field"] == "_deleted"
+    else:
+        assert desk.post(f"/conflicts/{conflict['id']}/revert", 409)["field"] == "decision"
+    assert faults(rt) == []
 
 
 @pytest.mark.parametrize("rt", ["postgresql"], indirect=True)

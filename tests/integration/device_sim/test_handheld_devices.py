@@ -310,6 +310,17 @@ def test_a_handheld_is_wiped(platform: Platform, handheld: MakeHandheld, tmp_pat
     assert (device.device, device.store.act_counts(), device.store.evidence()) == ("", {}, [])
 
 
+def test_a_handheld_with_nothing_to_hand_in_is_wiped_at_once(platform: Platform, handheld: MakeHandheld) -> None:
+    """It hears of the order only when it is not let pull any more, and needs no second sync for it."""
+    device = handheld()
+    device.sync()
+    ident = device.device
+    post(platform, f"/devices/{ident}/wipe", {"reason": "上交 / handed back"})
+    device.sync()
+    assert get(platform, f"/devices/{ident}")["status"] == "wiped"
+    assert device.device == ""
+
+
 def test_a_wipe_survives_crashes_and_lost_replies(
     platform: Platform, on_wire: Handheld, wire: Wire, tmp_path: Path
 ) -> None:
@@ -349,8 +360,6 @@ def test_a_file_that_cannot_be_uploaded_keeps_nothing_else_waiting(
     assert set(later) <= set(device.store.ids("task"))
     ident = device.device
     post(platform, f"/devices/{ident}/wipe", {"reason": "丢失 / lost"})
-    with pytest.raises(Refused, match="device-wiping"):
-        device.sync()  # its token from before has ended; from the next sign-in on it knows why
     device.sync()
     shown = get(platform, f"/devices/{ident}")
     assert (shown["status"], shown["wipe_report"]["files_lost"]) == ("wiped", 1)

@@ -230,9 +230,9 @@ class HandheldStore:
 
         The kind `act` stands for one act, by its dot. The names of the fields stay in their place.
         """
-        wanted, values = "kind = ? AND record = ?", (kind, record)
+        wanted, values = "kind = ? AND record = ?", [kind, record]
         if kind == "act":
-            wanted, values = "journal = ? AND seq = ?", tuple(record.rsplit(":", 1))
+            wanted, values = "journal = ? AND seq = ?", record.rsplit(":", 1)
         acts = self._acts(f"{wanted} AND length(personal) > 0", *values)
         acts = [act for act in acts if not is_erased(act.parts.personal)]
         for act in acts:

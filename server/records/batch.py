@@ -130,6 +130,9 @@ class RecordBatch:
             outcome = merge(held.state, change, policies)
             held.take(outcome.state, policies)
             verdict, unseen = outcome.verdict, bool(outcome.unseen)
+            for rival in outcome.rivals:  # undone decisions stand against values of their own past, too
+                self.record_of[rival] = key
+                self._raise(rival, Verdict.CONFLICT)
         held.changed = True
         self.record_of[change.dot], self.merged[change.dot] = key, change
         if act.held_row:

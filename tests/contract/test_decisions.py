@@ -167,6 +167,28 @@ def test_undoing_a_decision_on_a_deletion(
     sound(rt)
 
 
+def test_a_deletion_again_and_what_it_spares_are_both_in_conflict(
+    client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice], desk: Desk, rt: Runtime
+) -> None:
+    """The edit was written over since: the undone decision itself is what the deletion stands against."""
+    seen = live_dots(record_of(pair[0], client, world.inspection))
+    pair[0].write("inspection", world.inspection, {}, seen, op="delete")
+    pair[1].write("inspection", world.inspection, {"scene": "二"}, seen)
+    assert [device.verdicts(client) for device in pair] == [["applied"], ["conflict"]]
+    conflict = desk.get("/conflicts")["conflicts"][0]
+    decision = desk.decide(conflict, {"scene": "二"})["decision"]["dot"]
+    pair[1].write(
+        "inspection", world.inspection, {"scene": "三"}, live_dots(record_of(pair[1], client, world.inspection))
+    )
+    pair[1].verdicts(client)
+    desk.post(f"/conflicts/{conflict['id']}/revert")
+    entries = desk.get(f"/records/inspection/{world.inspection}/history")["entries"]
+    statuses = {entry["dot"]: entry["status"] for entry in entries}
+    again = entries[-1]["dot"]
+    assert (statuses[decision], statuses[again]) == ("conflict", "conflict")
+    sound(rt)
+
+
 def test_history_keeps_everything(
     client: FlaskClient, world: World, pair: tuple[FieldDevice, FieldDevice], desk: Desk, clock: FakeClock
 ) -> None:

@@ -11,6 +11,7 @@ A sensor publishes JSON at QoS 1 on its own topic::
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -76,10 +77,19 @@ class Factor:
     unit: str
     low: float
     high: float
+    possible: tuple[float, float] = (-math.inf, math.inf)
+    """What it can be at all, whatever a sensor's range: no concentration is negative, no pH above 14."""
 
 
 FACTORS: Mapping[str, Factor] = {
-    code: Factor(code, row["unit"], float(row["low"]), float(row["high"])) for code, row in CODES["factors"].items()
+    code: Factor(
+        code,
+        row["unit"],
+        float(row["low"]),
+        float(row["high"]),
+        (row.get("least", -math.inf), row.get("most", math.inf)),
+    )
+    for code, row in CODES["factors"].items()
 }
 FACTOR_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["factors"].items()}
 FLAG_NUMBERS: Mapping[str, int] = {code: row["number"] for code, row in CODES["flags"].items()}

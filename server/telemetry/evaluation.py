@@ -21,6 +21,7 @@ from server.telemetry.models import RuleState, StoredEpisode, StoredReading
 from server.telemetry.ordinary import ValidMean
 from server.telemetry.registry import Registry, SensorEntry
 from server.telemetry.rules import (
+    BREACH,
     Episode,
     Mean,
     Rule,
@@ -34,6 +35,7 @@ from server.telemetry.rules import (
     state_to_json,
 )
 from server.telemetry.settling import Row
+from server.telemetry.stuck import flat_stretches
 
 LATE_LIMIT = timedelta(days=31)
 """A mean later than this behind the newest one is stored, but opens nothing."""
@@ -169,11 +171,21 @@ class Evaluation:
             return
         self.states[key], episodes = advance(rule, state, mean)
         self.dirty.add(key)
+        if any(self._is_stuck(rule, sensor, episode) for episode in episodes):
+            self.states[key] = State(mean.at)
+            episodes = tuple(episode for episode in episodes if episode.ended_at is not None)
         current = self.states[key].episode
         for episode in episodes:
             self._change(rule, sensor, episode, opened=episode.ended_at is None)
         if current is not None and current not in episodes:
             self._change(rule, sensor, current, opened=False)
+
+    def _is_stuck(self, rule: Rule, sensor: SensorEntry, episode: Episode) -> bool:
+        """Tell whether an episode that was just confirmed rests on values of a channel that stands still."""
+        if rule.category != BREACH or episode.ended_at is not None:
+            return False
+        span = (episode.started_at, episode.confirmed_at)
+        return bool(flat_stretches(self.session, rule.factor, [sensor.id], *span, lasting=True))
 
     def _change(self, rule: Rule, sensor: SensorEntry, episode: Episode, *, opened: bool) -> None:
         key = episode_key(rule, sensor.id, episode)
@@ -195,8 +207,10 @@ class Evaluation:
             episode = replayed
             if match is not None:
                 unmatched.discard(match.started_at)
-                last_at, peak = max(match.last_at, replayed.last_at), max(match.peak, replayed.peak)
+                last_at, peak = max(match.last_at, replayed.last_at), rule.worst((match.peak, replayed.peak))
                 episode = replace(match, last_at=last_at, peak=peak, ended_at=replayed.ended_at)
+            if match is None and self._is_stuck(rule, sensor, episode):
+                continue
             self._change(rule, sensor, episode, opened=match is None)
             current = episode if episode.ended_at is None else None
         for episode in recorded:

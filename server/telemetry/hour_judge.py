@@ -20,12 +20,13 @@ from sqlalchemy.orm import Session
 from server.db.engine import IN_LIST_LIMIT
 from server.runtime import Runtime
 from server.telemetry.counting import raise_counters
-from server.telemetry.episodes import Verdict, find, reconcile, start_of
+from server.telemetry.episodes import Known, Verdict, find, reconcile, start_of
 from server.telemetry.evaluation import STATES, EpisodeChange
 from server.telemetry.judging_notes import (
     EVERY_RULE,
     Note,
     Overtaken,
+    ask,
     begin,
     finish,
     note_silence,
@@ -37,12 +38,22 @@ from server.telemetry.judging_notes import (
 )
 from server.telemetry.models import Sensor, SensorProgress, StoredEpisode
 from server.telemetry.registry import Registry, SensorEntry
-from server.telemetry.rules import ABSENCE, DRIFT, EXPRESSION, Rule, episode_key, means_to_json, state_to_json
+from server.telemetry.rules import (
+    ABSENCE,
+    BREACH,
+    DRIFT,
+    EXPRESSION,
+    FLAT,
+    Rule,
+    episode_key,
+    means_to_json,
+    state_to_json,
+)
 from server.telemetry.searching import Search, Span, recorded, search
 from server.telemetry.staleness import EVERY_SENSOR
-from server.telemetry.supply import Supply
+from server.telemetry.supply import END, Supply
 
-BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 Take = Callable[[Session, Runtime, Iterable[EpisodeChange]], int]
 """Opens and follows the leads of episodes."""
 Spans = dict[str, tuple[SensorEntry, Span]]
@@ -87,7 +98,7 @@ class HourJudge:
                 for note in notes:
                     if note.sensor_id == EVERY_SENSOR:
                         unfold(session, note, silent=silent)
-                changes = _settle(session, plan.searches, now)
+                changes = self._settle(session, plan.searches, now)
                 changes += [change for item in plan.again for change in _run_again(session, *item, now)]
                 raise_counters(session, {"episodes": sum(change.opened for change in changes)})
                 self._take(session, rt, changes)
@@ -141,6 +152,34 @@ class HourJudge:
             and rule.applies(rule.factor, entry.region, entry.department, entry.entity_id)
         }
 
+    def _settle(self, session: Session, searches: Iterable[Search], now: datetime) -> list[EpisodeChange]:
+        """Record what searches found."""
+        changes: list[EpisodeChange] = []
+        for rule, found in groupby(searches, key=lambda item: item.rule):
+            items = list(found)
+            known = recorded(session, rule, [item.sensor.id for item in items], min(item.start.since for item in items))
+            for item in items:
+                verdicts = reconcile(rule, item.found, known[item.sensor.id], item.start, item.until)
+                made = [_save(session, rule, item.sensor, verdict, now) for verdict in verdicts]
+                if rule.measure == FLAT:
+                    self._ask_others(session, made, known[item.sensor.id])
+                changes += made
+        return changes
+
+    def _ask_others(self, session: Session, changes: Iterable[EpisodeChange], known: Iterable[Known]) -> None:
+        """Have the other rules look again at what turned out to be stuck, or not to be."""
+        before = {item.episode.key: item.episode for item in known if not item.withdrawn}
+        for change in changes:
+            episode, old = change.episode, before.get(change.key)
+            since, last = episode.started_at, episode.last_at
+            if old is not None and not change.withdrawn:
+                moved = old.started_at != episode.started_at
+                since = min(old.started_at, since) if moved else min(old.last_at, last)
+                last = max(old.last_at, last)
+            others = self._registry.rules_for(change.sensor, change.rule.factor)
+            for rule_id in [EVERY_RULE, *(rule.id for rule in others if rule.category == BREACH)]:
+                ask(session, rule_id, change.sensor.id, since, last + change.rule.step)
+
 
 def _in_force(rule: Rule, note: Note) -> bool:
     """Tell whether a rule may have something to say about the hours of a note."""
@@ -168,18 +207,6 @@ def _tell_hours(session: Session, rule: Rule, names: Iterable[str]) -> set[str]:
             if rule.factor in json.loads(newest):
                 found.add(sensor_id)
     return found
-
-
-def _settle(session: Session, searches: Iterable[Search], now: datetime) -> list[EpisodeChange]:
-    """Record what searches found."""
-    changes: list[EpisodeChange] = []
-    for rule, found in groupby(searches, key=lambda item: item.rule):
-        items = list(found)
-        known = recorded(session, rule, [item.sensor.id for item in items], min(item.start.since for item in items))
-        for item in items:
-            verdicts = reconcile(rule, item.found, known[item.sensor.id], item.start, item.until)
-            changes += [_save(session, rule, item.sensor, verdict, now) for verdict in verdicts]
-    return changes
 
 
 def _run_again(session: Session, rule: Rule, sensor: SensorEntry, span: Span, now: datetime) -> list[EpisodeChange]:

@@ -13,6 +13,7 @@ from server.runtime import Runtime
 from server.telemetry.counting import REGISTRY_VERSION, raise_counters
 from server.telemetry.models import DeviceType, SensorPeriod
 from server.telemetry.registry import PERIODS
+from server.telemetry.revalidation import revalidate
 
 PERIODS_LIMIT = 1_000
 """Most periods of one sensor."""
@@ -84,7 +85,7 @@ def add_period(
     ends_at: datetime | None,
     note: str,
 ) -> SensorPeriod:
-    """Add a period; readings that come from now on with data times in it do not count.
+    """Add a period; readings with data times in it do not count, those that are stored already included.
 
     Raises:
         Problem: `invalid-field`, `conflict` with another period of the kind, or `limit-exceeded`.
@@ -103,6 +104,7 @@ def add_period(
     session.add(row)
     session.flush()
     raise_counters(session, {REGISTRY_VERSION: 1})
+    revalidate(session, sensor_id, starts_at, ends_at)
     return row
 
 
@@ -122,6 +124,7 @@ def end_period(session: Session, sensor_id: str, period_id: str, ends_at: dateti
     row.ends_at = ends_at
     session.flush()
     raise_counters(session, {REGISTRY_VERSION: 1})
+    revalidate(session, sensor_id, ends_at, None)
     return row
 
 

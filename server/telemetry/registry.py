@@ -148,7 +148,11 @@ def as_range(factor: str, channel: Mapping[str, Any]) -> Range:
     """Return the measuring range of a stored channel, in the factor's unit."""
     wanted = FACTORS[factor].unit
     scale = unit_scale(channel.get("unit", wanted), wanted) or 1.0
-    return Range(channel["low"], channel["high"], scale)
+    low, high = channel["low"], channel["high"]
+    least, most = FACTORS[factor].possible
+    if least <= low and high <= most:
+        return Range(low, high, scale)
+    return Range(max(low, least), min(high, most), scale, (low, high))
 
 
 def as_rule(version: RuleVersion) -> Rule:

@@ -52,17 +52,17 @@ def note_stale(session: Session, lines: Sequence[Line], changed: Iterable[Key], 
             if first >= live_from:
                 live.update(range(hour_start(first), last + 1, HOUR_US))
             else:
-                spans += _spans(line.sensor.id, times if last - first > DAY_US else (first, last))
+                spans += spans_of(line.sensor.id, times if last - first > DAY_US else (first, last))
     by_sensor: dict[str, list[int]] = {}
     for at, sensor_id, _, _ in changed:
         by_sensor.setdefault(sensor_id, []).append(micros(at))
     for sensor_id, times in by_sensor.items():
-        spans += _spans(sensor_id, times)
+        spans += spans_of(sensor_id, times)
     insert_ignore(session, cast(Table, LiveHour.__table__), [{"at": instant(at)} for at in sorted(live)])
     SPANS.append(session, spans)
 
 
-def _spans(sensor_id: str, times: Iterable[int]) -> list[Span]:
+def spans_of(sensor_id: str, times: Iterable[int]) -> list[Span]:
     """Return the spans that hold some data times; what lies more than a day apart is not joined."""
     found: list[list[int]] = []
     for at in sorted(times):

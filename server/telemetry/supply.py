@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import BigInteger, SmallInteger, select, type_coerce
 from sqlalchemy.orm import Session
@@ -20,11 +20,13 @@ from server.telemetry.measures import PER_CENT, ChannelData, compiled, measure, 
 from server.telemetry.models import Sensor, SensorProgress, StoredAggregate, StoredReading
 from server.telemetry.neighbours import Neighbourhood
 from server.telemetry.registry import SensorEntry, sampling_intervals
-from server.telemetry.rules import ABSENCE, DRIFT, EXPRESSION, HOUR_S, RATE, Mean, Rule
+from server.telemetry.rules import ABSENCE, BREACH, DRIFT, EXPRESSION, HOUR_S, RATE, Mean, Rule
 from server.telemetry.staleness import instant
+from server.telemetry.stuck import Stretch, flat_stretches, is_within
 
 ROWS_LIMIT = 200_000
 """About how many aggregates are held in memory at once."""
+END = datetime(9999, 1, 1, tzinfo=UTC)
 _CODES = {number: code for code, number in FACTOR_NUMBERS.items()}
 Steps = dict[tuple[str, str], list[Mean]]
 """(sensor, factor) → its valid steps."""
@@ -49,9 +51,17 @@ class Supply:
         for start in range(0, len(sensors), size):
             chunk = sensors[start : start + size]
             data = self._data(rule, chunk, before, until)
+            flat = self._flat(rule, [sensor.id for sensor in chunk], before, until)
             for sensor in chunk:
-                found[sensor.id] = [mean for mean in measure(rule, data[sensor.id]) if mean.at >= since]
+                means, stuck = measure(rule, data[sensor.id]), flat.get(sensor.id, ())
+                found[sensor.id] = [mean for mean in means if mean.at >= since and not is_within(mean.at, stuck)]
         return found
+
+    def _flat(self, rule: Rule, names: Sequence[str], since: datetime, until: datetime) -> dict[str, list[Stretch]]:
+        """Return when channels stood still, for rules that accuse of a breach: such values are no basis for it."""
+        if rule.category != BREACH:
+            return {}
+        return flat_stretches(self.session, rule.factor, names, since, until)
 
     def neighbourhood(self, factor: str) -> Neighbourhood:
         """Return where the sensors of a factor stand."""
@@ -67,7 +77,9 @@ class Supply:
             StoredReading.kind == HOUR, StoredReading.valid, StoredReading.seq <= complete,
         )  # fmt: skip
         rows = self.session.execute(query.order_by(StoredReading.at))
-        return [Mean(at, value) for at, value in rows if value is not None and rule.in_force(at)]
+        stuck = self._flat(rule, [sensor_id], since, END).get(sensor_id, ())
+        means = [Mean(at, value) for at, value in rows if value is not None and rule.in_force(at)]
+        return [mean for mean in means if not is_within(mean.at, stuck)]
 
     def _data(
         self, rule: Rule, sensors: Sequence[SensorEntry], since: datetime, until: datetime

@@ -28,6 +28,8 @@ class Range:
     high: float
     scale: float = 1.0
     """Turns a value in the channel's own unit into the factor's."""
+    told: tuple[float, float] | None = None
+    """The range as registered, where it reaches beyond what the factor can be at all."""
 
 
 def invalid_reason(reading: Reading, believed: Range, received_at: datetime) -> str | None:
@@ -51,8 +53,9 @@ def invalid_reason(reading: Reading, believed: Range, received_at: datetime) -> 
         return "too-old"
     if reading.kind == HOUR and (reading.at.minute or reading.at.second or reading.at.microsecond):
         return "off-the-hour"
-    if reading.value < believed.low:
-        return "below-range"
-    if reading.value > believed.high:
-        return "above-range"
-    return None
+    if believed.low <= reading.value <= believed.high:
+        return None
+    low, high = believed.told or (believed.low, believed.high)
+    if low <= reading.value <= high:
+        return "impossible"
+    return "below-range" if reading.value < low else "above-range"

@@ -12,6 +12,13 @@ from schemas.telemetry import readings_topic
 from server.leads import service as leads
 from server.runtime import Runtime
 from server.telemetry import service
+from server.telemetry.aggregation import aggregate_step
+from server.telemetry.counting import REGISTRY_VERSION, raise_counters
+from server.telemetry.hour_judge import HourJudge
+from server.telemetry.models import RuleVersion, SensorPeriod
+from server.telemetry.provisioning import add_period
+from server.telemetry.revalidation import revalidate
+from server.telemetry.rules import HOUR
 from tests.integration.telemetry.programs import counted, register
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
@@ -120,3 +127,40 @@ def test_letters_are_asked_for_and_replayed(rt: Runtime) -> None:
     assert counted(rt)["valid"] == 1
     with rt.db.read() as session:
         assert [item.status for item in service.list_letters(session)] == ["replayed"]
+
+
+def test_the_worker_judges_hours(rt: Runtime) -> None:
+    """A rule over aggregates opens its lead once, withdraws it, and lets it stand again."""
+    register(rt, "a")
+    with rt.db.write() as session:
+        settings = {"expression": "NO2 > 200"}
+        session.add(
+            RuleVersion(
+                id=rt.new_id(), code="worked-out", version=1, factor="NO2", unit="1", threshold=0.0, clear_level=0.0,
+                window_hours=2, min_valid_hours=2, max_silence_hours=6, region="", department="", effective_from=None,
+                effective_to=None, title_zh="样例", title_en="sample", basis="test", created_at=rt.now(),
+                measure="expression", category="fraud", settings=settings,
+            )
+        )  # fmt: skip
+        raise_counters(session, {REGISTRY_VERSION: 1})
+    writer, judge = Writer(rt, lambda _seconds: True), HourJudge(leads.take_changes)
+
+    def found() -> list[tuple[datetime, bool]]:
+        while aggregate_step(rt) + judge(rt):
+            pass
+        with rt.db.read() as session:
+            mine = [lead for lead in leads.list_leads(session, limit=50) if lead.rule_code == "worked-out"]
+            return [(lead.started_at, lead.withdrawn_at is None) for lead in mine]
+
+    writer.write(deliveries(rt, "a", [210.0, 220.0, 20.0, 30.0]))
+    assert found() == [(START + timedelta(hours=1), True)]
+    with rt.db.write() as session:
+        hour = START + timedelta(hours=2)
+        period = add_period(session, rt, "a", kind="calibration", starts_at=hour, ends_at=hour + HOUR, note="").id
+    assert found() == [(START + timedelta(hours=1), False)]
+    with rt.db.write() as session:
+        session.delete(session.get_one(SensorPeriod, period))
+        session.flush()
+        raise_counters(session, {REGISTRY_VERSION: 1})
+        assert revalidate(session, "a", hour, None) == 1
+    assert found() == [(START + timedelta(hours=1), True)]

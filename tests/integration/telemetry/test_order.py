@@ -18,6 +18,7 @@ from server.leads import service as leads
 from server.leads.models import Lead
 from server.runtime import Runtime
 from server.telemetry import service
+from server.telemetry.counting import REGISTRY_VERSION, raise_counters
 from server.telemetry.intake import take_in
 from server.telemetry.models import DeadLetter, RuleVersion, StoredEpisode
 from server.telemetry.ordering import GAP_TIMEOUT
@@ -34,15 +35,36 @@ Said = tuple[int, float | None]
 @pytest.fixture
 def ruled(rt: Runtime) -> Runtime:
     """The runtime with one quick rule: SO2 above 100 for 3 valid hours of 4, clear at 50, silent after 6."""
+    add_rule(rt, "quick")
+    return rt
+
+
+@pytest.fixture
+def varied(ruled: Runtime) -> Runtime:
+    """The runtime with variants of the quick rule as well."""
+    add_rule(ruled, "share", settings={"share": 0.6})
+    add_rule(ruled, "below", threshold=70.0, clear_level=100.0, settings={"below": True})
+    add_rule(ruled, "daily", settings={"daily_from": 600, "daily_to": 1000})
+    add_rule(ruled, "distinct", settings={"min_distinct": 2})
+    add_rule(ruled, "begins", effective_from=START + timedelta(hours=4))
+    add_rule(ruled, "ends", effective_to=START + timedelta(hours=9))
+    return ruled
+
+
+def add_rule(rt: Runtime, code: str, **changes: Any) -> None:  # noqa: ANN401 - columns of the rule
+    """Put a rule in force."""
+    usual: dict[str, Any] = {
+        "threshold": 100.0, "clear_level": 50.0, "window_hours": 4, "min_valid_hours": 3, "max_silence_hours": 6,
+        "effective_from": None, "effective_to": None,
+    }  # fmt: skip
     with rt.db.write() as session:
         session.add(
             RuleVersion(
-                id=rt.new_id(), code="quick", version=1, factor="SO2", unit="ug/m3", threshold=100.0, clear_level=50.0,
-                window_hours=4, min_valid_hours=3, max_silence_hours=6, region="", department="", effective_from=None,
-                effective_to=None, title_zh="样例", title_en="sample", basis="test", created_at=rt.now(),
+                id=rt.new_id(), code=code, version=1, factor="SO2", unit="ug/m3", region="", department="",
+                title_zh="样例", title_en="sample", basis="test", created_at=rt.now(), **usual | changes,
             )
         )  # fmt: skip
-    return rt
+        raise_counters(session, {REGISTRY_VERSION: 1})
 
 
 def message(rt: Runtime, sensor: str, seq: int, said: Sequence[Said]) -> Message:
@@ -109,6 +131,11 @@ def histories(draw: st.DrawFn) -> list[list[Said]]:
 @given(histories(), st.randoms(use_true_random=False))
 def test_any_order_and_batching_give_the_same(ruled: Runtime, said: list[list[Said]], random: Random) -> None:
     """Shuffled, repeated and cut into batches anyhow, the messages leave what they leave one by one in order."""
+    deliver_anyhow(ruled, said, random)
+
+
+def deliver_anyhow(ruled: Runtime, said: list[list[Said]], random: Random) -> None:
+    """Deliver the same in order and anyhow, and compare what is left."""
     straight, shuffled = next(names), next(names)
     register(ruled, straight, shuffled)
     for seq, content in enumerate(said, 1):
@@ -141,6 +168,15 @@ def test_a_value_that_stands_is_not_dead_lettered(ruled: Runtime) -> None:
     with ruled.db.read() as session:
         counts = service.counters(session)
     assert (counts["valid"], counts["invalid"], counts["dead_lettered"], counts["duplicate"]) == (6, 0, 6, 6)
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(histories(), st.randoms(use_true_random=False))
+def test_any_order_gives_the_same_by_rules_of_every_kind(
+    varied: Runtime, said: list[list[Said]], random: Random
+) -> None:
+    """The same with shares, levels from below, times of day, different values, and rules that begin or end."""
+    deliver_anyhow(varied, said, random)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -15,9 +15,11 @@ from server.cli import main
 from server.leads import service as leads
 from server.leads.service import take_changes
 from server.runtime import Runtime
+from server.telemetry import service
 from server.telemetry.aggregation import aggregate_step
 from server.telemetry.hour_judge import HourJudge
 from server.telemetry.intake import take_in
+from server.telemetry.provisioning import add_period, end_period
 from tests.conftest import START, FakeClock
 from tests.integration.telemetry.programs import register
 
@@ -254,3 +256,51 @@ def test_built_in_drafts_are_sound(rt: Runtime, book: Book) -> None:
     assert len(drafts) == len(BUILTIN_RULES["drafts"])
     for rule in drafts:
         book.post(f"/{rule}/back-test", ALL)
+
+
+FLAT = HIGH | {
+    "code": "so2-flat", "measure": "flat", "category": "fraud", "threshold": 0, "clear_level": 0, "window_hours": 6,
+    "min_valid_hours": 6, "max_silence_hours": 12,
+}  # fmt: skip
+
+
+def test_a_stuck_channel_accuses_nobody_of_a_breach(rt: Runtime, book: Book) -> None:
+    """A value that stands still is a lead of fraud; the breach it seemed to show is withdrawn, a real one is not."""
+    register(rt, "s1")
+    book.active(HIGH, effective_from=FIRST.isoformat())
+    book.active(FLAT, effective_from=FIRST.isoformat())
+    say(rt, "s1", [110.0, 120.0, 130.0, 10.0, *[300.0] * 8])
+    assert standing(rt) == [("so2-flat", 1, 4), ("so2-high", 1, 0)]
+    with rt.db.read() as session:
+        found = {(lead.rule_code, lead.category): lead.withdrawn_at for lead in leads.list_leads(session, limit=10)}
+    assert found.keys() == {("so2-high", "breach"), ("so2-flat", "fraud")}
+    say(rt, "s1", [300.0] * 8, 2, FIRST + timedelta(hours=12))
+    with rt.db.read() as session:
+        assert len(leads.list_leads(session, limit=10)) == 3, "no further lead while it stands still"
+    say(rt, "s1", [10.0, *[210.0, 220.0, 230.0]], 3, FIRST + timedelta(hours=20))
+    assert standing(rt) == [("so2-flat", 1, 4), ("so2-high", 1, 0), ("so2-high", 1, 21)]
+
+
+def test_a_period_entered_late_counts_as_if_it_had_been_known(rt: Runtime, book: Book) -> None:
+    """What is stored of that time does not count any more: its lead is withdrawn; ended earlier, it stands again."""
+    register(rt, "s1")
+    book.active(HIGH, effective_from=FIRST.isoformat())
+    say(rt, "s1", VALUES)
+    assert standing(rt) == [("so2-high", 1, 1), ("so2-high", 1, 6)]
+    with rt.db.write() as session:
+        period = add_period(
+            session, rt, "s1", kind="maintenance", starts_at=FIRST + timedelta(hours=6), ends_at=None, note=""
+        )
+        period_id = period.id
+    work(rt)
+    assert standing(rt) == [("so2-high", 1, 1)]
+    with rt.db.read() as session:
+        assert service.count_readings(session) == {"valid": 6, "invalid": 25}
+        counted = service.counters(session)
+        assert (counted["valid"], counted["invalid"]) == (6, 25)
+    with rt.db.write() as session:
+        end_period(session, "s1", period_id, FIRST + timedelta(hours=6, minutes=1))
+    work(rt)
+    assert standing(rt) == [("so2-high", 1, 1)], "two hours above are not three"
+    with rt.db.read() as session:
+        assert service.count_readings(session) == {"valid": 30, "invalid": 1}

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from iot_ingest.batcher import AGE_S, BATCH_LIMIT, SILENCE_S, BatchRule, Inbox
 from iot_ingest.client import BrokerAddress, Subscriber
 from iot_ingest.hj212_listener import Listener
+from iot_ingest.throttle import BURST, RATE_PER_S, Throttle
 from iot_ingest.writer import Abandoned, Writer
 from schemas.telemetry import SUBSCRIPTIONS, TOPIC_PREFIX, partition_prefix, receipt_topic
 from server.config import load_settings
@@ -34,13 +35,18 @@ class Ingester:
     """The main loop, apart from the command line so that tests can run it."""
 
     def __init__(
-        self, rt: Runtime, address: BrokerAddress, rule: BatchRule, stations: tuple[str, int] | None = None
+        self,
+        rt: Runtime,
+        address: BrokerAddress,
+        rule: BatchRule,
+        stations: tuple[str, int] | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         """Wire inbox, subscriber and writer together; `stations` is where HJ 212 stations connect, if they do."""
         self._stop = threading.Event()
         self._inbox = Inbox(rule)
         self._subscriber = Subscriber(address, self._inbox, rt.clock)
-        self._writer = Writer(rt, self._stop.wait)
+        self._writer = Writer(rt, self._stop.wait, throttle)
         self._listener = Listener(stations, self._inbox, rt.clock, self._writer.authorise) if stations else None
         self._place = f"{address.host}:{address.port}"
         self._subscriptions = address.subscriptions
@@ -161,6 +167,20 @@ def station_address(text: str | None) -> tuple[str, int] | None:
     "--ca-file", type=click.Path(exists=True, dir_okay=False), help="TLS: what the broker's certificate descends from."
 )
 @click.option("--hj212", help="HOST:PORT on which HJ 212 stations connect; default: none do.")
+@click.option(
+    "--sensor-rate",
+    type=click.FloatRange(0.01),
+    default=RATE_PER_S,
+    show_default=True,
+    help="Messages a second that one sensor may send; more is refused and counted.",
+)
+@click.option(
+    "--sensor-burst",
+    type=click.IntRange(1),
+    default=BURST,
+    show_default=True,
+    help="Messages that one sensor may send at once after a silence.",
+)
 def ingest(
     *,
     host: str | None,
@@ -173,6 +193,8 @@ def ingest(
     partition: int | None,
     ca_file: str | None,
     hj212: str | None,
+    sensor_rate: float,
+    sensor_burst: int,
 ) -> None:
     """接入传感器遥测（MQTT）。Take in sensor readings over MQTT.
 
@@ -192,7 +214,8 @@ def ingest(
         ca_file=ca_file or "",
     )
     rule = BatchRule(limit=batch, silence_s=silence_ms / 1000, age_s=AGE_S)
-    ingester = Ingester(build_runtime(settings), address, rule, station_address(hj212))
+    throttle = Throttle(sensor_rate, sensor_burst)
+    ingester = Ingester(build_runtime(settings), address, rule, station_address(hj212), throttle)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         ingester.stop()

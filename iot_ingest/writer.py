@@ -17,6 +17,7 @@ from iot_ingest.batcher import Delivery
 from iot_ingest.codecs.contract import understand_body
 from iot_ingest.codecs.shapes import refuse_whole
 from iot_ingest.decode import decode
+from iot_ingest.throttle import Throttle
 from schemas.telemetry import Message, signal_of
 from server.leads import service as leads
 from server.runtime import Runtime
@@ -25,7 +26,7 @@ from server.telemetry.commands import commands_due, commands_to_send
 from server.telemetry.counting import raise_counters
 from server.telemetry.credentials import authorise
 from server.telemetry.intake import take_in
-from server.telemetry.letters import OPEN, keep_letters, whole_letter
+from server.telemetry.letters import OPEN, Excess, keep_excess, keep_letters, whole_letter
 from server.telemetry.models import DeadLetter
 from server.telemetry.receipts import Receipt
 from server.telemetry.registry import Registry
@@ -48,9 +49,10 @@ class Abandoned(Exception):
 class Writer:
     """Writes batches; `pause(seconds)` waits between attempts and returns True when it is time to stop trying."""
 
-    def __init__(self, rt: Runtime, pause: Callable[[float], bool]) -> None:
-        """Remember the runtime and how to wait."""
+    def __init__(self, rt: Runtime, pause: Callable[[float], bool], throttle: Throttle | None = None) -> None:
+        """Remember the runtime, how to wait, and how much each sensor may send (None: the usual)."""
         self._rt, self._pause = rt, pause
+        self._throttle = throttle or Throttle()
         self._registry = Registry()
         self._receipts: dict[str, Receipt] = {}
         self.totals: Counter[str] = Counter()
@@ -66,7 +68,8 @@ class Writer:
             Abandoned: told to stop while the database was away.
         """
         self._receipts = {}
-        self._store([decode(item.topic, item.payload, item.received_at) for item in deliveries])
+        taken, excess = self._throttle.sift(deliveries)
+        self._store([decode(item.topic, item.payload, item.received_at) for item in taken], excess)
         return self._receipts
 
     def tend(self) -> None:
@@ -83,17 +86,17 @@ class Writer:
             self._replay(letter_id)
         self._store([])
 
-    def _store(self, messages: Sequence[Message]) -> None:
+    def _store(self, messages: Sequence[Message], excess: Sequence[Excess] = ()) -> None:
         races = 0
         delay_s = RETRY_MIN_S
         while True:
             try:
-                self._commit(messages, cautious=races > 0)
+                self._commit(messages, excess, cautious=races > 0)
                 return
             except (IntegrityError, DataError) as error:
                 races += 1
                 if races >= RACES_LIMIT or isinstance(error, DataError):
-                    self._split(messages, error)
+                    self._split(messages, excess, error)
                     return
             except (DBAPIError, OSError) as error:
                 log.warning("the database is away, trying again: %s", error)
@@ -101,12 +104,17 @@ class Writer:
                     raise Abandoned from error
                 delay_s = min(delay_s * 2, RETRY_MAX_S)
             except Exception as error:  # noqa: BLE001 - whatever one message may trigger must not stop the others
-                self._split(messages, error)
+                self._split(messages, excess, error)
                 return
 
-    def _commit(self, messages: Sequence[Message], *, cautious: bool) -> None:
+    def _commit(self, messages: Sequence[Message], excess: Sequence[Excess], *, cautious: bool) -> None:
         with self._rt.db.write() as session:
             counts = self._take_in(session, messages, cautious=cautious)
+            if excess:
+                refused = keep_excess(session, self._rt, excess)
+                raised = Counter(messages=refused, dead_lettered=refused)
+                raise_counters(session, raised)
+                counts += raised
         self.totals.update(counts)
 
     def _take_in(self, session: Session, messages: Sequence[Message], *, cautious: bool) -> Counter[str]:
@@ -146,13 +154,15 @@ class Writer:
         except (DBAPIError, OSError):
             return False
 
-    def _split(self, messages: Sequence[Message], error: Exception) -> None:
+    def _split(self, messages: Sequence[Message], excess: Sequence[Excess], error: Exception) -> None:
         """Store the halves of a failing batch apart; a message that fails alone is dead-lettered.
 
         Raises:
             Exception: `error` again, when it is no message's fault.
         """
-        if not messages:
+        if excess and messages:
+            self._store([], excess)
+        elif not messages:
             raise error
         if len(messages) > 1:
             half = len(messages) // 2

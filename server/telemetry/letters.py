@@ -1,12 +1,13 @@
 """Dead letters: everything received that is no stored reading, kept once with its reason."""
 
+import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import Message, Reading, Refusal, payload_identity, reading_identity
@@ -16,6 +17,8 @@ from server.telemetry.models import DETAIL_CHARS, TOPIC_CHARS, DeadLetter
 
 CONTRADICTION = "contradiction"
 """Reason of a letter about a value for which another one is stored."""
+RATE_LIMITED = "rate-limited"
+"""Reason of the letter that stands for what a sensor sent beyond its allowance."""
 OPEN, REQUESTED, REPLAYED = "open", "requested", "replayed"
 
 
@@ -29,6 +32,18 @@ class Letter:
     seq: int | None
     received_at: datetime
     whole: bool
+
+
+@dataclass(slots=True)
+class Excess:
+    """Messages of one topic that were refused together, unread: the first of them, and their number."""
+
+    topic: str
+    sensor: str
+    payload: bytes
+    received_at: datetime
+    detail: str
+    messages: int = 1
 
 
 def letter(message: Message, refusal: Refusal, *, seq: int | None = None) -> Letter:
@@ -84,6 +99,24 @@ def keep_letters(session: Session, rt: Runtime, letters: Sequence[Letter]) -> tu
     if rows:
         session.execute(insert(DeadLetter), rows)
     return kept, repeated
+
+
+def keep_excess(session: Session, rt: Runtime, excess: Sequence[Excess]) -> int:
+    """Keep what was refused unread: one letter for each topic and minute, which counts on; return how many messages.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another ingester began the same letter meanwhile; run the transaction again.
+    """
+    for item in sorted(excess, key=lambda item: item.topic):
+        minute = item.received_at.replace(second=0, microsecond=0).isoformat()
+        identity = hashlib.sha256(f"{RATE_LIMITED}\n{item.topic}\n{minute}".encode()).hexdigest()
+        counted = update(DeadLetter).where(DeadLetter.identity == identity)
+        changed = session.connection().execute(counted.values(readings=DeadLetter.readings + item.messages))
+        if not changed.rowcount:
+            refusal = Refusal(RATE_LIMITED, item.detail, item.payload, identity, item.messages)
+            first = Letter(refusal, item.topic, item.sensor, None, item.received_at, whole=True)
+            session.execute(insert(DeadLetter), [_row(rt, first)])
+    return sum(item.messages for item in excess)
 
 
 def void_letters(session: Session, identities: Collection[str]) -> int:

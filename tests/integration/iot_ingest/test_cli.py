@@ -13,15 +13,33 @@ from device_sim.sensors.fleet import SensorSpec, run_fleet, station_files
 from device_sim.sensors.record import PublishedRecord
 from device_sim.sensors.replay import ReplayPlan
 from iot_ingest import cli
-from iot_ingest.batcher import BatchRule
+from iot_ingest.batcher import BatchRule, Delivery
 from iot_ingest.cli import Ingester
 from iot_ingest.client import BrokerAddress
+from iot_ingest.throttle import Throttle
 from iot_ingest.writer import Abandoned
 from schemas.telemetry import FORMATS
 from server.runtime import Runtime
 from tests.integration.telemetry.programs import counted, register, until
 
-OPTIONS = ["--port", "1999", "--batch", "7", "--silence-ms", "3", "--mqtt", "5", "--share", "g", "--partition", "2"]
+OPTIONS = [
+    "--sensor-rate",
+    "0.5",
+    "--sensor-burst",
+    "5",
+    "--port",
+    "1999",
+    "--batch",
+    "7",
+    "--silence-ms",
+    "3",
+    "--mqtt",
+    "5",
+    "--share",
+    "g",
+    "--partition",
+    "2",
+]
 OPTIONS += ["--hj212", "127.0.0.1:9212"]
 
 
@@ -135,8 +153,14 @@ def test_the_command_wires_settings_and_signals(monkeypatch: pytest.MonkeyPatch,
 
     class Loop:
         def __init__(
-            self, rt: Runtime, address: BrokerAddress, rule: BatchRule, stations: tuple[str, int] | None
+            self,
+            rt: Runtime,
+            address: BrokerAddress,
+            rule: BatchRule,
+            stations: tuple[str, int] | None,
+            throttle: Throttle,
         ) -> None:
+            seen["allowed"] = len(throttle.sift([Delivery("t", b"", rt.now(), 0, 0)] * 9)[0])
             seen.update(address=address, rule=rule, stations=stations, home=rt.settings.home, stopped=0)
 
         def stop(self) -> None:
@@ -160,6 +184,7 @@ def test_the_command_wires_settings_and_signals(monkeypatch: pytest.MonkeyPatch,
     shared = tuple(f"$share/g/fieldproof/part/2/+/{name}" for name in (*FORMATS, "presence", "answer"))
     assert seen["address"] == BrokerAddress("127.0.0.1", 1999, "ingest", "secret", "fieldproof-ingest", shared, 5)
     assert seen["stations"] == ("127.0.0.1", 9212)
+    assert seen["allowed"] == 5
     assert seen["rule"] == BatchRule(limit=7, silence_s=0.003)
 
 

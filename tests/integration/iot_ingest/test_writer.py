@@ -5,15 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from iot_ingest.batcher import Delivery
+from iot_ingest.throttle import Throttle
 from iot_ingest.writer import Abandoned, Writer, as_message
 from schemas.telemetry import Message, readings_topic
 from server.runtime import Runtime
 from server.telemetry import service
 from server.telemetry.intake import Intake, take_in
+from server.telemetry.models import DeadLetter
 from server.telemetry.registry import Registry
 from tests.integration.telemetry.programs import counted, register
 
@@ -170,3 +173,29 @@ def test_a_single_reading_becomes_a_message_again(rt: Runtime) -> None:
     with rt.db.read() as session:
         message = as_message(service.list_letters(session)[0])
     assert (message.seq, message.refusals[0].reason) == (7, "unknown-unit")
+
+
+def test_a_flooding_sensor_is_throttled_and_the_others_are_not(rt: Runtime) -> None:
+    """What it sends beyond its allowance is one letter a minute with its number; what it was allowed is stored."""
+    register(rt, "s1", "s2")
+    writer = Writer(rt, lambda _seconds: False, Throttle(rate_per_s=0.01, burst=5))
+    for start in (1, 11):
+        flood = [delivery(rt, seq) for seq in range(start, start + 10)]
+        writer.write([*flood, delivery(rt, start, "s2")])
+    assert counted(rt)["messages"] == writer.totals["messages"] == 22
+    assert (counted(rt)["valid"], counted(rt)["dead_lettered"]) == (7, 15)
+    with rt.db.read() as session:
+        (letter,) = session.scalars(select(DeadLetter))
+    assert (letter.reason, letter.sensor_id, letter.readings) == ("rate-limited", "s1", 15)
+    assert (json.loads(letter.payload)["seq"], letter.status) == (6, "open")
+
+
+def test_what_was_refused_is_counted_once_though_the_batch_falls_apart(
+    rt: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The halves of a failing batch do not count it again."""
+    register(rt, "s1")
+    failing(monkeypatch, lambda messages: ValueError("sample fault") if len(messages) > 1 else None)
+    writer = Writer(rt, lambda _seconds: False, Throttle(rate_per_s=0.01, burst=4))
+    writer.write([delivery(rt, seq) for seq in range(1, 11)])
+    assert (counted(rt)["messages"], counted(rt)["valid"], counted(rt)["dead_lettered"]) == (10, 4, 6)

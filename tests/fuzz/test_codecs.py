@@ -15,7 +15,7 @@ from tests.unit.iot_ingest.test_codecs import SAMPLES
 
 def test_some_thousand_inputs_break_nothing() -> None:
     """The command ends well, having reached more branches than it began with."""
-    command = [sys.executable, "-m", "tests.fuzz.codecs", "--runs", "5000", "--seed", "7"]
+    command = [sys.executable, "-m", "tests.fuzz.cli", "--runs", "5000", "--seed", "7"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "seed 7" in done.stdout

@@ -110,8 +110,11 @@ class Handheld:
     def enrol(self, token: str, officer: str, name: str, *, pin: str = "") -> str:
         """Ask for enrolment with a token of the officer's account; returns the device id, which must then be approved.
 
-        May be repeated: the server knows the key. Raises `Refused`, or httpx's errors when the server is not reached.
+        May be repeated: the server knows the key, unless it was restored and has forgotten it. Raises `Refused`, or
+        httpx's errors when the server is not reached.
         """
+        if not self.store.get(KEY):  # it was wiped
+            self.store.put(KEY, self.outside.random_bytes(KEY_BYTES).hex())
         proof = base64url(key_in(self.store).sign(enrol_statement(self.public_key, officer)))
         body = {"public_key": self.public_key, "proof": proof, "name": name}
         response = self.client.post("/api/v1/devices", json=body, headers={"Authorization": f"Bearer {token}"})
@@ -120,6 +123,7 @@ class Handheld:
         with self.store.saving():
             self.store.put(DEVICE, str(response.json()["device"]))
             let_in(self.store, officer, pin, self.outside.random_bytes(PIN_SALT_BYTES))
+        self._link = None
         return self.device
 
     def join(self, token: str, officer: str, pin: str) -> None:
@@ -127,6 +131,7 @@ class Handheld:
 
         Raises `Refused`, `Locked` for a PIN that is too short, or httpx's errors when the server is not reached.
         """
+        self._finish_key_change()
         proof = base64url(key_in(self.store).sign(share_statement(self.device, officer)))
         path, headers = f"/api/v1/devices/{self.device}/officers", {"Authorization": f"Bearer {token}"}
         response = self.client.post(path, json={"proof": proof}, headers=headers)
@@ -218,7 +223,8 @@ class Handheld:
         return Puller(self.store, self.link, self._saw_epoch).pull()
 
     def push(self) -> int:
-        """Push the journal; returns how many acts were confirmed."""
+        """Push the journal, under the key that counts by now; returns how many acts were confirmed."""
+        self._finish_key_change()
         return self._pusher().push()
 
     def upload(self) -> int:
@@ -241,8 +247,8 @@ class Handheld:
         """
         if self._last_word:
             self._say_last_word()
-            return
-        self._finish_key_change()
+            if not self.device:
+                return
         self.push()
         fault: Refused | OSError | None = None
         try:
@@ -303,7 +309,7 @@ class Handheld:
 
     def refresh_statuses(self) -> int:
         """Take in what became of this device's acts since their receipts; returns how many changed."""
-        return StatusReader(self.store, self.link).refresh()
+        return StatusReader(self.store, self.link, self._saw_epoch).refresh()
 
     def verify(self) -> list[Break]:
         """Check the chains of all journals; empty when they hold."""

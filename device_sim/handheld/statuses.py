@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from device_sim.handheld.link import Again, Link, Refused, decoded
@@ -12,10 +13,10 @@ STATUS_PATH = "/api/v1/sync/status"
 
 
 class StatusReader:
-    """Reads the statuses of this device's acts, each time from where it left off."""
+    """Reads the statuses of this device's acts, each time from where it left off. `on_epoch` is told the epochs."""
 
-    def __init__(self, store: HandheldStore, link: Link) -> None:
-        self.store, self.link = store, link
+    def __init__(self, store: HandheldStore, link: Link, on_epoch: Callable[[str], None] | None = None) -> None:
+        self.store, self.link, self.on_epoch = store, link, on_epoch
 
     def refresh(self) -> int:
         """Take in all changes of statuses; returns how many there were. Raises `Refused` and `Unreachable`."""
@@ -36,6 +37,10 @@ class StatusReader:
         while True:
             after = int(self.store.get(f"status:{journal}") or 0)
             page = self._page(journal, after)
+            if not page:
+                self.store.unconfirm(journal, 0)  # what was confirmed of it, a restored server has forgotten
+            elif self.on_epoch is not None and self._begins_anew(str(page[0].get("epoch", ""))):
+                continue
             if len(page) < 2:
                 return changed
             with self.store.saving():
@@ -43,6 +48,13 @@ class StatusReader:
                     self.store.set_status(Dot(journal, line["seq"]), line["status"], line["position"])
                 self.store.put(f"status:{journal}", str(page[0]["after"]))
             changed += len(page) - 1
+
+    def _begins_anew(self, epoch: str) -> bool:
+        """Tell of an epoch; True for another one, in which positions, and so this page, mean nothing."""
+        known = self.store.get("epoch")
+        if self.on_epoch is not None:
+            self.on_epoch(epoch)
+        return bool(known) and self.store.get("epoch") != known
 
     def _page(self, journal: str, after: int) -> list[dict[str, Any]]:
         """A head line and the acts' lines; empty for a journal that the server does not know."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, exists, or_, select
 from sqlalchemy.orm import Session
 
 from server.audit.service import SYSTEM, record_event
@@ -45,9 +45,17 @@ SHREDDED = ("act", "synced_record", "behavior")
 """Tables that personal data is erased from."""
 SNAPSHOTS = (".gz", ".packing", ".part")
 """Files that may hold what was erased, unfinished ones too: they are made anew when somebody asks."""
+_CHANGED_SINCE = exists().where(
+    SyncedRecord.kind == ErasureNotice.kind,
+    SyncedRecord.id == ErasureNotice.record,
+    SyncedRecord.position > bindparam("after"),
+)
 _NOTICES = (
     select(ErasureNotice.kind, ErasureNotice.record)
-    .where(ErasureNotice.device == bindparam("device"), ErasureNotice.acknowledged_at.is_(None))
+    .where(
+        ErasureNotice.device == bindparam("device"),
+        or_(ErasureNotice.acknowledged_at.is_(None), _CHANGED_SINCE),
+    )
     .order_by(ErasureNotice.kind, ErasureNotice.record)
     .limit(MAX_RECORDS)
 )
@@ -165,9 +173,12 @@ def acknowledge(session: Session, rt: Runtime, caller: Principal, records: Seque
     return count
 
 
-def erase_lines(session: Session, device: str, position: int) -> list[tuple[int, bytes]]:
-    """Return the lines of a device's feed that tell it to erase, each until it is acknowledged."""
-    rows = session.connection().execute(_NOTICES, {"device": device})
+def erase_lines(session: Session, device: str, position: int, after: int) -> list[tuple[int, bytes]]:
+    """Return the lines of a device's feed that tell it to erase, each until it is acknowledged.
+
+    What is acknowledged is told again to a device that stands, at `after`, before the record's newest change.
+    """
+    rows = session.connection().execute(_NOTICES, {"device": device, "after": after})
     return [(position, encode({"kind": kind, "id": key, "position": position, "erase": True})) for kind, key in rows]
 
 

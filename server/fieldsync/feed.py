@@ -134,7 +134,7 @@ def pull(session: Session, rt: Runtime, caller: Principal, cursor: str, limit: i
     """
     place = open_place(session, rt, caller, cursor)
     page = read_page(session, place.scope, place.position, limit, place.held)
-    page = _with_erasures(session, caller, page)
+    page = _with_erasures(session, caller, page, place.position)
     head = {"epoch": place.epoch, "position": page.upto, "more": page.more, "reconcile": place.expired}
     head["cursor"] = place.cursor(cursor_key(rt), page.upto, whole=not page.more)
     return [encode(head), *(line for _, line in page.items)]
@@ -158,16 +158,19 @@ def stream(rt: Runtime, caller: Principal, place: Place) -> Iterator[bytes]:
                 return
             page = read_page(session, place.scope, position, STREAM_LINES, place.held)
             if not told:
-                page, told = _with_erasures(session, caller, page), True
+                page, told = _with_erasures(session, caller, page, place.position), True
         if page.items:
             yield _with_marks(key, place, page)
         sent, position, more = sent + len(page.items), page.upto, page.more
     yield _mark(key, place, position, more=more)
 
 
-def _with_erasures(session: Session, caller: Principal, page: Page) -> Page:
-    """Put before a page what the device is to erase: it hears of it wherever it stands, until it says that it did."""
-    notes = erase_lines(session, caller.subject, page.upto)
+def _with_erasures(session: Session, caller: Principal, page: Page, after: int) -> Page:
+    """Put before a page what the device is to erase: it hears of it wherever it stands, until it says that it did.
+
+    A device that was restored from a copy stands before what was erased, and has it again: it hears of it once more.
+    """
+    notes = erase_lines(session, caller.subject, page.upto, after)
     return replace(page, items=notes + page.items, notes=page.notes + len(notes)) if notes else page
 
 
@@ -202,7 +205,7 @@ def statuses(session: Session, caller: Principal, journal_id: str, after: int, l
         last = rows[-1].status_position
         whole = [row for row in rows if row.status_position != last]
         rows = whole or list(connection.execute(_CHANGED_AT, {"journal": journal_id, "at": last}))
-    head: dict[str, Any] = {"journal": journal_id, "head_seq": journal.head_seq}
+    head: dict[str, Any] = {"epoch": read_state(session).epoch, "journal": journal_id, "head_seq": journal.head_seq}
     head["after"] = rows[-1].status_position if rows else after
     return [
         encode(head),

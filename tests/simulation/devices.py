@@ -52,6 +52,10 @@ class SimDevice:
     copied: int = 0
     boots: int = 0
     approved: bool = False
+    ident: str = ""
+    """Its id, as long as it is enrolled."""
+    wiped_as: list[str] = field(default_factory=list)
+    """Ids under which it was wiped."""
 
     def __post_init__(self) -> None:
         """Switch on."""
@@ -98,9 +102,20 @@ class SimDevice:
         self.forms.clear()
         self.handheld.close()
         self.handheld = self._open()
+        if self.noticed_wipe():
+            return
         count = self.count()
         if count < self.saved:
             raise Violation(f"{self.name} lost saved acts: {count} of {self.saved} are left")
+
+    def noticed_wipe(self) -> bool:
+        """Take note of it if the handheld has erased itself; it is as good as new then."""
+        if not self.ident or self.handheld.device:
+            return False
+        self.wiped_as.append(self.ident)
+        self.ident, self.saved, self.copy, self.approved = "", 0, None, False
+        self.forms.clear()
+        return True
 
     def count(self) -> int:
         """How many acts the store holds."""
@@ -108,6 +123,9 @@ class SimDevice:
 
     def harvest(self) -> None:
         """Remember everything that was saved so far."""
+        self.ident = self.handheld.device or self.ident
+        if self.noticed_wipe():
+            self.reboot()
         count = self.count()
         if count == self.saved:
             return

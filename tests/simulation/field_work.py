@@ -92,7 +92,9 @@ class FieldWork:
             "scene": ("甲", "乙", "丙"), "notes": ("一", "二"), "statement": ("样例陈述", "情况属实"),
             "contact": ("样例联系人",), "position": (POSITION,),
         }  # fmt: skip
-        names = self.random.sample([*sorted(choices), "result", "conclusion"], self.random.randint(1, 3))
+        names = self.random.sample(
+            [*sorted(choices), "result", "conclusion", "statement", "contact"], self.random.randint(1, 3)
+        )
         return {name: self.random.choice(choices[name]) for name in names}
 
     def missing_fields(self, form: Form) -> dict[str, Any]:

@@ -49,12 +49,13 @@ class Office:
         self.log.append(f"  {answer.status_code}")
         return answer
 
-    def _rows(self, path: str, name: str) -> list[dict[str, Any]]:
+    def rows(self, path: str, name: str) -> list[dict[str, Any]]:
+        """The rows of a list, as far as it came through."""
         answer = self.ask("GET", path)
         found = members(answer).get(name, []) if answer is not None and answer.status_code == 200 else []
         return found if isinstance(found, list) else []
 
-    def _must(self, answer: httpx.Response | None, *fine: int) -> int:
+    def must(self, answer: httpx.Response | None, *fine: int) -> int:
         """What the office asks for is right, or made stale by others; anything else is a fault."""
         # a repeated or delayed request may find its work done, one cut short is no JSON
         allowed = {*fine, 409, 400, 422} if self.network.faulty else {*fine}
@@ -75,18 +76,18 @@ class Office:
 
     def reassign(self) -> None:
         """Give a task to other officers, or to one of the former and a new one."""
-        tasks = self._rows("/api/v1/tasks", "tasks")
+        tasks = self.rows("/api/v1/tasks", "tasks")
         if tasks:
             body = {"officers": self.random.sample(self.platform.template.officers, 2), "reason": REASON}
             path = f"/api/v1/tasks/{self.random.choice(tasks)['id']}/reassign"
-            self._must(self.ask("POST", path, json=body), 200, 409)
+            self.must(self.ask("POST", path, json=body), 200, 409)
 
     def decide(self) -> None:
         """Look at a conflict, or decide one that was looked at before."""
         if self.views and self.random.random() < 0.5:
             self._resolve(self.views.pop(self.random.randrange(len(self.views))))
             return
-        found = self._rows("/api/v1/conflicts", "conflicts")
+        found = self.rows("/api/v1/conflicts", "conflicts")
         if found:
             shown = self.ask("GET", f"/api/v1/conflicts/{self.random.choice(found)['id']}")
             if shown is not None and shown.status_code == 200 and members(shown):
@@ -101,26 +102,26 @@ class Office:
             body["value"] = self.random.choice([side["value"] for side in view["sides"]])
         person = self.random.randrange(2)
         gone = (404,) if self.platform.restores else ()
-        self._must(self.ask("POST", f"/api/v1/conflicts/{row['id']}/resolve", person=person, json=body), 200, *gone)
+        self.must(self.ask("POST", f"/api/v1/conflicts/{row['id']}/resolve", person=person, json=body), 200, *gone)
 
     def undo(self) -> None:
         """Undo a decision: the sides stand again."""
-        found = self._rows("/api/v1/conflicts?status=decided", "conflicts")
+        found = self.rows("/api/v1/conflicts?status=decided", "conflicts")
         if found:
             path = f"/api/v1/conflicts/{self.random.choice(found)['id']}/revert"
-            self._must(self.ask("POST", path, person=1, json={"reason": REASON}), 200, 409)
+            self.must(self.ask("POST", path, person=1, json={"reason": REASON}), 200, 409)
 
     def rule(self) -> None:
         """Dismiss a quarantined act, or say in its place what it should have said."""
-        found = self._rows("/api/v1/acts", "acts")
+        found = self.rows("/api/v1/acts", "acts")
         if not found:
             return
         act = self.random.choice(found)
         if self.random.random() < 0.5:
-            self._must(self.ask("POST", f"/api/v1/acts/{act['dot']}/dismiss", json={"reason": REASON}), 200, 409, 404)
+            self.must(self.ask("POST", f"/api/v1/acts/{act['dot']}/dismiss", json={"reason": REASON}), 200, 409, 404)
             return
         body = {"reason": REASON, "fields": {"notes": "更正"} if act["kind"] == "inspection" else None}
-        self._must(self.ask("POST", f"/api/v1/acts/{act['dot']}/mend", json=body), 200, 409, 404, 422)
+        self.must(self.ask("POST", f"/api/v1/acts/{act['dot']}/mend", json=body), 200, 409, 404, 422)
 
     def revoke(self, device: SimDevice) -> None:
         """End a device."""
@@ -137,7 +138,7 @@ class Office:
     def decide_everything(self) -> None:
         """Decide whatever is open; then nothing is."""
         for _ in range(MOST_DECISIONS):
-            found = self._rows("/api/v1/conflicts", "conflicts")
+            found = self.rows("/api/v1/conflicts", "conflicts")
             if not found:
                 return
             shown = self.ask("GET", f"/api/v1/conflicts/{found[0]['id']}")

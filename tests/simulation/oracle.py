@@ -200,10 +200,10 @@ def _dot_order(dot: str) -> tuple[str, int]:
     return journal, int(seq)
 
 
-def plain_act(header: bytes, body: bytes, personal: bytes, at_ms: int) -> PlainAct:
-    """Decode an act's bytes."""
+def plain_act(header: bytes, body: bytes, personal: bytes, at_ms: int, erased: Iterable[str] = ()) -> PlainAct:
+    """Decode an act's bytes; what was erased of it reads as null."""
     members = json.loads(header)
-    fields = dict(json.loads(body)["fields"])
+    fields = dict(json.loads(body)["fields"]) | dict.fromkeys(erased)
     if personal:
         fields |= json.loads(personal)["fields"]
     return PlainAct(

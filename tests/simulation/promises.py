@@ -11,8 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.behaviors.models import Behavior
+from server.devices.models import Device
 from server.evidence.models import VERIFIED, Evidence
 from server.evidence.store import DirectoryStore
+from server.fieldsync.models import ErasedAct, ErasedRecord
 from server.inspections.models import Inspection
 from server.records.models import Act, Conflict, RecordAssignee, SyncedRecord
 from server.runtime import Runtime
@@ -39,6 +41,10 @@ class World:
     acts: Mapping[str, Act]
     rows: Mapping[Key, SyncedRecord]
     records: Mapping[Key, PlainRecord]
+    erased: Mapping[str, tuple[str, ...]]
+    """The fields that were lawfully erased, by act."""
+    erased_records: Mapping[Key, str]
+    """Records whose personal data was erased, each with the order."""
 
     def held_on(self, ids: Iterable[str]) -> bool:
         """Tell whether an act on one of these records is held."""
@@ -50,9 +56,15 @@ def look(session: Session) -> World:
     """Read the database."""
     acts = {f"{act.journal}:{act.seq}": act for act in session.scalars(select(Act).order_by(Act.journal, Act.seq))}
     rows = {(row.kind, row.id): row for row in session.scalars(select(SyncedRecord))}
+    erased = {f"{row.journal}:{row.seq}": tuple(row.fields) for row in session.scalars(select(ErasedAct))}
+    gone = {(row.kind, row.record): row.order for row in session.scalars(select(ErasedRecord))}
     session.expunge_all()  # what was read stays readable after the session
-    settled = (act for act in acts.values() if act.status in SETTLED)
-    return World(acts, rows, fold(plain_act(act.header, act.body, act.personal, act.at_ms) for act in settled))
+    settled = [
+        plain_act(act.header, act.body, act.personal, act.at_ms, erased.get(dot, ()))
+        for dot, act in acts.items()
+        if act.status in SETTLED
+    ]
+    return World(acts, rows, fold(settled), erased, gone)
 
 
 def check_database(rt: Runtime, receipts: Mapping[tuple[str, int], bytes]) -> World:
@@ -97,7 +109,8 @@ def _check_record(key: Key, record: PlainRecord, world: World) -> None:
 
 def _rightly_held(act: Act, world: World) -> bool:
     """A held act misses a cause: one before it in its journal, a dot it saw, its record or the parent of that."""
-    plain = plain_act(act.header, act.body, act.personal, act.at_ms)
+    erased = world.erased.get(f"{act.journal}:{act.seq}", ())
+    plain = plain_act(act.header, act.body, act.personal, act.at_ms, erased)
     if any(f"{act.journal}:{before}" not in world.acts for before in range(1, act.seq)):
         return True
     if any(dot not in world.acts or world.acts[dot].status not in (*SETTLED, *RULED) for dot in plain.seen):
@@ -166,9 +179,10 @@ def check_device(rt: Runtime, world: World, device: SimDevice) -> None:
     store = device.handheld.store
     require(device.handheld.verify() == [], f"{device.name}: its journals do not verify")
     with rt.db.read() as session:
+        officers = session.get_one(Device, device.handheld.device).officers
         mine = session.execute(
             select(RecordAssignee.kind, RecordAssignee.id).where(
-                RecordAssignee.officer == device.handheld.officer, RecordAssignee.active
+                RecordAssignee.officer.in_(officers), RecordAssignee.active
             )
         )
         assigned = {(kind, record_id) for kind, record_id in mine}
@@ -202,6 +216,14 @@ def check_device(rt: Runtime, world: World, device: SimDevice) -> None:
             require(shown == meant, f"{device.name} reads {kind} {record_id} as {shown}, the server as {meant}")
 
 
+def same_bytes(world: World, act: Act, written: tuple[bytes, bytes, bytes]) -> bool:
+    """Tell whether an act is stored as it was written, but for what was lawfully erased of it."""
+    header, body, personal = written
+    if f"{act.journal}:{act.seq}" in world.erased:
+        return act.header == header and act.body in (body, b"") and not act.personal
+    return (act.header, act.body, act.personal) == (header, body, personal)
+
+
 def _check_acts(device: SimDevice, world: World) -> None:
     rows = device.handheld.store.db.execute(
         "SELECT journal, seq, header, body, personal, status, abandoned, hash, confirmed FROM acts"
@@ -217,7 +239,7 @@ def _check_acts(device: SimDevice, world: World) -> None:
             continue
         require(bool(confirmed), f"{device.name}: {dot} is still not confirmed")
         act = world.acts.get(dot)
-        same = act is not None and (act.header, act.body, act.personal) == (header, body, personal)
+        same = act is not None and same_bytes(world, act, (header, body, personal))
         require(same, f"{device.name}: {dot} is not on the server as it was written")
         known: Any = act.status if act else ""
         require(status == known, f"{device.name}: takes {dot} for {status}, it is {known}")
@@ -230,4 +252,5 @@ def check_acknowledged(receipts: Mapping[tuple[str, int], bytes], devices: Itera
     for dot, line in receipts.items():
         members, act = json.loads(line), acts[dot]
         parts = written.get(members["act"])
-        require(parts == (act.header, act.body, act.personal), f"{dot} is stored with bytes that nobody wrote")
+        same = parts is not None and same_bytes(world, act, parts)
+        require(same, f"{dot} is stored with bytes that nobody wrote")

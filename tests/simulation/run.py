@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from flask import got_request_exception
@@ -22,13 +23,15 @@ from sqlalchemy import select
 from device_sim.handheld.journal import ActRefused
 from device_sim.handheld.link import Refused, Unreachable
 from server.devices.models import Device
+from server.fieldsync import snapshots
 from server.inspections.models import Inspection
 from server.records.models import Act, SyncedRecord
 from server.worker import STEPS
 from tests.simulation import promises
 from tests.simulation.devices import YEARS_TO_2035_MS, DeviceCrash, SimDevice
 from tests.simulation.field_work import FieldWork
-from tests.simulation.in_process import CRASH_AFTER, CRASH_BEFORE, Platform, ServerCrash, SimClock, fast_folder
+from tests.simulation.in_process import CRASH_AFTER, CRASH_BEFORE, PINS, Platform, ServerCrash, SimClock, fast_folder
+from tests.simulation.lifecycle import Lifecycle, check_erasures, check_handed_in, check_wiped
 from tests.simulation.network import Network, Violation
 from tests.simulation.office import Office
 
@@ -42,6 +45,8 @@ WORKER_STEPS = tuple(step for step in STEPS if step.name not in ("examine-eviden
 CLOSE_STEP = "close-inspections"
 CHECKED_TWICE = 4
 """Each fourth seed is checked before anything is decided, too; the others only once all is over."""
+SNAPSHOT_RECORDS = 5
+"""From how many shared records on a first sync begins with a snapshot here; there are few records."""
 DUE_S = 5
 """Longer than a blocked inspection waits for its next try."""
 
@@ -69,7 +74,7 @@ def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> Outcome:
         faults.append("".join(traceback.format_exception(exception)))
 
     try:
-        with got_request_exception.connected_to(remember):
+        with got_request_exception.connected_to(remember), patch.object(snapshots, "MIN_RECORDS", SNAPSHOT_RECORDS):
             simulation = Simulation(folder, seed, outcome.log)
             simulation.run(steps)
         outcome.digest = simulation.digest()
@@ -98,8 +103,9 @@ class Simulation:
         self.network = Network(self.platform, random.Random(f"network {seed}"), log.append, self._between)
         self.work = FieldWork(self.platform.template, random.Random(f"officers {seed}"))
         self.office = Office(self.platform, self.network, random.Random(f"office {seed}"), log)
+        self.life = Lifecycle(self.platform, self.office, random.Random(f"lifecycle {seed}"))
         self.devices: list[SimDevice] = []
-        self.enrolled: set[tuple[str, str]] = set()
+        self.enrolled: set[tuple[str, str, int]] = set()
         """Devices and how they stood when the server was last backed up."""
         self.depth = 0
         self.faulty(on=False)
@@ -187,6 +193,13 @@ class Simulation:
             (2, self.office.rule),
             (2, self.office.reassign),
             (0.7, self._revoke),
+            (0.5, self._order_wipe),
+            (2.5, partial(self._life, "shared", self.life.share)),
+            (2.5, partial(self._life, "unlocked", self.life.take_turns)),
+            (1, partial(self._life, "key", self.life.change_key)),
+            (0.5, self._take_off),
+            (2.5, self._order_erasure),
+            (1.5, self.life.approve_erasures),
             (1.5, self._grow),
             (9, self._worker),
             (3, self._reboot),
@@ -235,7 +248,7 @@ class Simulation:
             self.log.append(f"  {device.name} gives up for now")
         except Refused as error:
             self.log.append(f"  {device.name} is refused: {error}")
-            if error.code not in ("unauthenticated", "device-revoked"):
+            if error.code not in ("unauthenticated", "device-revoked", "device-wiping"):
                 raise Violation(f"{device.name} was refused: {error}") from error
         except ActRefused as error:
             raise Violation(f"{device.name} cannot write: {error}") from error
@@ -261,6 +274,26 @@ class Simulation:
         if device is not None:
             name = self.random.choice(("push", "pull", "upload", "refresh_statuses"))
             self._use(device, name, getattr(device.handheld, name))
+
+    def _life(self, what: str, action: Callable[[SimDevice], str]) -> None:
+        device = self._someone()
+        if device is not None and device.approved:
+            self._use(device, what, partial(action, device))
+
+    def _order_wipe(self) -> None:
+        device = self._someone()
+        if device is not None and device.approved and self.random.random() < 0.5:
+            self.life.order_wipe(device)
+
+    def _take_off(self) -> None:
+        device = self._someone()
+        if device is not None:
+            self.life.take_off(device)
+
+    def _order_erasure(self) -> None:
+        device = self._someone()
+        if device is not None:
+            self.life.order_erasure(device)
 
     def _push_ahead(self) -> None:
         device = self._someone()
@@ -318,9 +351,10 @@ class Simulation:
         for dot in receipts.keys() - kept:
             del receipts[dot]
 
-    def _standing(self) -> set[tuple[str, str]]:
+    def _standing(self) -> set[tuple[str, str, int]]:
         with self.platform.rt.db.read() as session:
-            return {(row.id, row.status) for row in session.execute(select(Device.id, Device.status))}
+            rows = session.execute(select(Device.id, Device.status, Device.key_number))
+            return {(row.id, row.status, row.key_number) for row in rows}
 
     def _worker(self, *, whole: bool = False) -> None:
         for step in WORKER_STEPS if whole else (self.random.choice(WORKER_STEPS),):
@@ -396,7 +430,7 @@ class Simulation:
 
         def enrol() -> None:
             try:
-                handheld.enrol(token, officer, device.name)
+                handheld.enrol(token, officer, device.name, pin=PINS[device.officer])
             except (httpx.RequestError, ValueError) as error:
                 self.log.append(f"  not enrolled yet: {error}")
 
@@ -422,8 +456,16 @@ class Simulation:
             2 if self.platform.restores else 1
         ):  # a new epoch is heard of in one sync, and answered in the next
             self._all_sync()
+            for device in self._revoked():
+                self._use(device, "hands in", device.handheld.sync)
+        self.life.approve_erasures()
         self.clock.advance(DUE_S)
         self._worker(whole=True)
+        while self.life.approved():
+            self._worker(whole=True)
+
+    def _revoked(self) -> list[SimDevice]:
+        return [device for device in self.devices if device.revoked and device.handheld.device]
 
     def _all_sync(self) -> None:
         for device in self._alive():
@@ -444,8 +486,13 @@ class Simulation:
         promises.check_acknowledged(self.network.receipts, self.devices, world)
         promises.check_evidence(rt, world, self.work.captured)
         promises.check_behaviors(rt)
-        for device in self._alive():
+        alive = self._alive()
+        for device in alive:
             promises.check_device(rt, world, device)
+        for device in self._revoked():
+            check_handed_in(world, device)
+        check_erasures(rt, world, alive)
+        check_wiped(rt, self.devices)
         if proofs:
             promises.check_proofs(rt)
 

@@ -327,8 +327,7 @@ class Handheld:
         heads = {journal: statuses.head_seq(journal) for journal in self.store.journals()} if known else {}
         with self.store.saving():
             for journal, head_seq in heads.items():
-                self.store.unconfirm(journal, head_seq)
-            statuses.start_over()
+                self.store.begin_anew(journal, head_seq)
             if known:
                 Receipts(self.store, self.link).start_over()
             self.store.put(EPOCH, epoch)

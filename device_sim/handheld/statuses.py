@@ -22,11 +22,6 @@ class StatusReader:
         """Take in all changes of statuses; returns how many there were. Raises `Refused` and `Unreachable`."""
         return sum(self._refresh_journal(journal) for journal in self.store.journals())
 
-    def start_over(self) -> None:
-        """Positions mean nothing any more (a new epoch): read everything again the next time."""
-        for journal in self.store.journals():
-            self.store.put(f"status:{journal}", "0")
-
     def head_seq(self, journal: str) -> int:
         """The last act of a journal up to which the server has it without a gap; 0 when it does not know it."""
         page = self._page(journal, 0)
@@ -38,7 +33,7 @@ class StatusReader:
             after = int(self.store.get(f"status:{journal}") or 0)
             page = self._page(journal, after)
             if not page:
-                self.store.unconfirm(journal, 0)  # what was confirmed of it, a restored server has forgotten
+                self._forgotten(journal)
             elif self.on_epoch is not None and self._begins_anew(str(page[0].get("epoch", ""))):
                 continue
             if len(page) < 2:
@@ -48,6 +43,12 @@ class StatusReader:
                     self.store.set_status(Dot(journal, line["seq"]), line["status"], line["position"])
                 self.store.put(f"status:{journal}", str(page[0]["after"]))
             changed += len(page) - 1
+
+    def _forgotten(self, journal: str) -> None:
+        """The server does not know a journal: what it had confirmed of it, it has forgotten by being restored."""
+        if self.store.receipts(journal):
+            with self.store.saving():
+                self.store.begin_anew(journal, 0)
 
     def _begins_anew(self, epoch: str) -> bool:
         """Tell of an epoch; True for another one, in which positions, and so this page, mean nothing."""

@@ -282,8 +282,17 @@ class HandheldStore:
         )
 
     def unconfirm(self, journal: str, after: int) -> None:
-        """The server has lost what came after a number (it was restored): these acts are to be pushed again."""
+        """Acts after a number are to be pushed again."""
         self.db.execute("UPDATE acts SET confirmed = 0 WHERE journal = ? AND seq > ?", (journal, after))
+
+    def begin_anew(self, journal: str, after: int) -> None:
+        """The server was restored and has lost what came after a number: that is to be pushed again.
+
+        Statuses and positions of its former life mean nothing any more, those of kept acts neither.
+        """
+        self.unconfirm(journal, after)
+        self.db.execute("UPDATE acts SET status = NULL, position = 0 WHERE journal = ?", (journal,))
+        self.put(f"status:{journal}", "0")
 
     def receipts(self, journal: str) -> list[bytes]:
         """The kept receipts of a journal in order, byte for byte."""

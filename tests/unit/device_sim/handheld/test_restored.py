@@ -40,6 +40,19 @@ def test_a_late_receipt_does_not_forget_where_an_act_was_released(handheld: Hand
     assert dot in handheld.open("inspection", INSPECTION).seen
 
 
+def test_positions_of_a_former_life_of_the_server_mean_nothing(handheld: Handheld) -> None:
+    """Pushed again, held at first and released at a smaller position: the served state holds the act all the same."""
+    dot = _write(handheld, scene="old")
+    _confirm(handheld, dot, 28)
+    with handheld.saving():
+        handheld.store.begin_anew(dot.journal, 0)
+    assert handheld.store.pending_count() == 1
+    _confirm(handheld, dot, 0, "held")
+    handheld.store.set_status(dot, "applied", 19)
+    keep(handheld, served("inspection", INSPECTION, 20, scene="new"))
+    assert handheld.open("inspection", INSPECTION).value("scene") == "new"
+
+
 def test_a_restored_handheld_goes_on_in_another_journal(handheld: Handheld) -> None:
     """Its own lost acts come back by pull: it has seen numbers it would give again, so it leaves the journal."""
     first = _write(handheld, scene="kept")

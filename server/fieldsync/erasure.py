@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, exists, or_, select
+from sqlalchemy import BigInteger, bindparam, exists, or_, select
 from sqlalchemy.orm import Session
 
 from server.audit.service import SYSTEM, record_event
@@ -49,6 +49,7 @@ _CHANGED_SINCE = exists().where(
     SyncedRecord.kind == ErasureNotice.kind,
     SyncedRecord.id == ErasureNotice.record,
     SyncedRecord.position > bindparam("after"),
+    bindparam("after", type_=BigInteger) > 0,
 )
 _NOTICES = (
     select(ErasureNotice.kind, ErasureNotice.record)
@@ -176,7 +177,8 @@ def acknowledge(session: Session, rt: Runtime, caller: Principal, records: Seque
 def erase_lines(session: Session, device: str, position: int, after: int) -> list[tuple[int, bytes]]:
     """Return the lines of a device's feed that tell it to erase, each until it is acknowledged.
 
-    What is acknowledged is told again to a device that stands, at `after`, before the record's newest change.
+    What is acknowledged is told again to a device that stands, at `after`, before the record's newest change; one that
+    begins at 0 has nothing.
     """
     rows = session.connection().execute(_NOTICES, {"device": device, "after": after})
     return [(position, encode({"kind": kind, "id": key, "position": position, "erase": True})) for kind, key in rows]

@@ -133,8 +133,13 @@ def test_two_people_are_needed(
 def test_handhelds_are_told_until_they_say_so(
     client: FlaskClient, world: World, device: FieldDevice, desk: Desk, second: Desk, rt: Runtime
 ) -> None:
-    """The device that wrote it gets an erase line with every pull until it acknowledges; others get none."""
+    """The device that wrote it gets an erase line with every pull until it acknowledges; others get none.
+
+    Restored from a copy, it stands before what was erased: then it is told once more.
+    """
     written(client, world, device)
+    page = {"limit": 2_000}
+    copied = lines(client.get("/api/v1/sync/pull", query_string=page, headers=device.headers))[0]["cursor"]
     order = ordered(desk, second, world, rt)
     for _ in range(2):
         told = [line for line in lines(client.get("/api/v1/sync/pull", headers=device.headers)) if line.get("erase")]
@@ -146,6 +151,10 @@ def test_handhelds_are_told_until_they_say_so(
         assert reply.json == {"acknowledged": count}
     assert desk.get(f"/erasures/{order}")["waiting_devices"] == []
     assert not any("erase" in line for line in lines(client.get("/api/v1/sync/pull", headers=device.headers)))
+    again = lines(client.get("/api/v1/sync/pull", query_string=page | {"cursor": copied}, headers=device.headers))
+    assert [line["id"] for line in again if line.get("erase")] == [world.inspection]
+    query = page | {"cursor": again[0]["cursor"]}
+    assert len(lines(client.get("/api/v1/sync/pull", query_string=query, headers=device.headers))) == 1
 
 
 def test_an_erased_record_takes_no_personal_data(

@@ -7,10 +7,11 @@ is found again keeps its name, and so its lead; one that is not is withdrawn; on
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from server.telemetry.rules import Episode, Mean, Rule, State, advance
 
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 LOOK_BACK = timedelta(days=31)
 """How far a search goes back to where an episode was confirmed; one that has lasted longer is taken as it is."""
 LOOK_AHEAD = timedelta(days=366)
@@ -50,18 +51,19 @@ class Verdict:
     withdrawn: bool = False
 
 
-def start_of(rule: Rule, first: datetime, standing: Sequence[Known]) -> Start:
+def start_of(rule: Rule, first: datetime, standing: Sequence[Known], horizon: datetime = BEGINNING) -> Start:
     """Return where to begin so that everything from `first` on is found as if from the very beginning.
 
     Args:
         rule: the rule.
         first: the earliest data time that changed.
         standing: the recorded episodes of this version that stand.
+        horizon: before this nothing is kept that could be looked at; `first` must not lie before it.
     """
-    since, seed = first, None
+    since, seed, reach = first, None, max(first, BEGINNING + LOOK_BACK) - LOOK_BACK
     for known in sorted(standing, key=lambda known: known.episode.confirmed_at, reverse=True):
         if known.active(since):
-            if first - known.episode.confirmed_at > LOOK_BACK:
+            if known.episode.confirmed_at < max(reach, horizon):
                 seed = replace(known.episode, ended_at=None, last_at=min(known.episode.last_at, since - rule.step))
             else:
                 since = known.episode.confirmed_at

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 
 import msgspec
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from server.db.engine import IN_LIST_LIMIT
 from server.runtime import Runtime
 from server.telemetry.counting import raise_counters
-from server.telemetry.episodes import Known, Verdict, find, reconcile, start_of
+from server.telemetry.episodes import BEGINNING, Known, Verdict, find, reconcile, start_of
 from server.telemetry.evaluation import STATES, EpisodeChange
 from server.telemetry.judging_notes import (
     EVERY_RULE,
@@ -37,7 +37,9 @@ from server.telemetry.judging_notes import (
     watermark,
 )
 from server.telemetry.models import Sensor, SensorProgress, StoredEpisode
+from server.telemetry.neighbours import Neighbourhood
 from server.telemetry.registry import Registry, SensorEntry
+from server.telemetry.retention import RAW
 from server.telemetry.rules import (
     ABSENCE,
     BREACH,
@@ -49,11 +51,10 @@ from server.telemetry.rules import (
     means_to_json,
     state_to_json,
 )
-from server.telemetry.searching import Search, Span, recorded, search
+from server.telemetry.searching import Search, Span, horizon_of, recorded, search
 from server.telemetry.staleness import EVERY_SENSOR
 from server.telemetry.supply import END, Supply
 
-BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 Take = Callable[[Session, Runtime, Iterable[EpisodeChange]], int]
 """Opens and follows the leads of episodes."""
 Spans = dict[str, tuple[SensorEntry, Span]]
@@ -74,6 +75,7 @@ class HourJudge:
     def __init__(self, take: Take) -> None:
         """Remember who takes the changes."""
         self._take, self._registry = take, Registry()
+        self._neighbours: dict[str, Neighbourhood] = {}
 
     def __call__(self, rt: Runtime) -> int:
         """Run rules over some hours; return how many notes were dealt with."""
@@ -82,7 +84,10 @@ class HourJudge:
             if not settled(session, now):
                 return 0
             turn, judged_to = begin(session)
+            version = self._registry.version
             self._registry.refresh(session)
+            if version != self._registry.version:
+                self._neighbours.clear()
             silent = any(rule.measure == ABSENCE for rule in self._registry.rules)
             notes, until = open_notes(session, now), watermark(now)
             hours_passed = silent and (judged_to is None or judged_to < until)
@@ -107,7 +112,7 @@ class HourJudge:
         return len(notes) + hours_passed
 
     def _plan(self, session: Session, notes: Sequence[Note], until: datetime) -> _Plan:
-        plan, supply = _Plan(), Supply(session)
+        plan, supply = _Plan(), Supply(session, self._neighbours)
         known = self._registry.sensors(session, {note.sensor_id for note in notes if note.sensor_id != EVERY_SENSOR})
         for rule in self._registry.rules:
             named = [note for note in notes if note.rule_id == rule.id and note.sensor_id in known]
@@ -211,8 +216,13 @@ def _tell_hours(session: Session, rule: Rule, names: Iterable[str]) -> set[str]:
 
 def _run_again(session: Session, rule: Rule, sensor: SensorEntry, span: Span, now: datetime) -> list[EpisodeChange]:
     """Run a rule over the means that a sensor said, and leave its state as if it had seen no others."""
-    known = recorded(session, rule, [sensor.id], span[0])[sensor.id]
-    start = start_of(rule, span[0], [item for item in known if item.rule_id == rule.id and not item.withdrawn])
+    horizon = horizon_of(session, rule, RAW)
+    if span[1] < horizon:
+        return []
+    first = max(span[0], horizon)
+    known = recorded(session, rule, [sensor.id], first)[sensor.id]
+    standing = [item for item in known if item.rule_id == rule.id and not item.withdrawn]
+    start = start_of(rule, first, standing, horizon)
     means = Supply(session).said(rule, sensor.id, start.warm_from)
     state, found = find(rule, start, means, BEGINNING)
     changes = [_save(session, rule, sensor, verdict, now) for verdict in reconcile(rule, found, known, start, END)]

@@ -13,6 +13,8 @@ from server.telemetry.models import Sensor
 NEIGHBOURS_LIMIT = 20
 """Most neighbours that are compared with: the nearest."""
 RADIUS_LIMIT_KM = 100.0
+REMEMBERED_LIMIT = 20_000
+"""Most sensors whose neighbours are remembered."""
 EARTH_RADIUS_KM = 6371.0
 CELL_DEGREES = 0.1
 """Size of a cell of the grid, about 11 km from south to north."""
@@ -28,6 +30,7 @@ class Neighbourhood:
     def __init__(self, places: dict[str, Place]) -> None:
         """Lay the grid: sensor → place."""
         self._places = places
+        self._near: dict[tuple[str, float], list[str]] = {}
         self._cells: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
         for sensor_id in sorted(places):
             self._cells[_cell(places[sensor_id])].append(sensor_id)
@@ -40,11 +43,19 @@ class Neighbourhood:
 
     def near(self, sensor_id: str, radius_km: float, limit: int | None = NEIGHBOURS_LIMIT) -> list[str]:
         """Return the sensors within a radius of one, without itself, nearest first; of equally near ones by id."""
+        found = self._near.get((sensor_id, radius_km))
+        if found is None:
+            if len(self._near) >= REMEMBERED_LIMIT:
+                self._near.clear()
+            found = self._near[sensor_id, radius_km] = self._find(sensor_id, radius_km)
+        return found[:limit]
+
+    def _find(self, sensor_id: str, radius_km: float) -> list[str]:
         here = self._places.get(sensor_id)
         if here is None:
             return []
         distances = sorted((distance_km(here, self._places[other]), other) for other in self._around(here, radius_km))
-        return [other for distance, other in distances if other != sensor_id and distance <= radius_km][:limit]
+        return [other for distance, other in distances if other != sensor_id and distance <= radius_km]
 
     def _around(self, here: Place, radius_km: float) -> Iterator[str]:
         rows = floor(radius_km / KM_A_DEGREE / CELL_DEGREES) + 1

@@ -108,6 +108,11 @@ class Registry:
         return tuple(rule for rule in self._rules if rule.applies(factor, *place))
 
     @property
+    def version(self) -> int:
+        """What :meth:`refresh` has seen; another number, and everything may be different."""
+        return self._version
+
+    @property
     def rules(self) -> tuple[Rule, ...]:
         """All rules that judge or have judged, by code and version."""
         return self._rules

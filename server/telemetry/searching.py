@@ -8,12 +8,14 @@ from datetime import datetime
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from schemas.telemetry import HOUR as HOUR_TIER
+from schemas.telemetry import MINUTE
 from server.db.engine import IN_LIST_LIMIT
-from server.telemetry.episodes import LOOK_AHEAD, LOOK_BACK, Known, Start, find, settled_at, start_of
+from server.telemetry.episodes import BEGINNING, LOOK_AHEAD, LOOK_BACK, Known, Start, find, settled_at, start_of
 from server.telemetry.evaluation import as_episode
-from server.telemetry.models import RuleVersion, StoredEpisode
+from server.telemetry.models import RuleVersion, StoredEpisode, TierHorizon
 from server.telemetry.registry import SensorEntry
-from server.telemetry.rules import HOUR, Episode, Rule, State
+from server.telemetry.rules import HOUR, HOUR_S, Episode, Rule, State
 from server.telemetry.supply import Supply
 
 Span = tuple[datetime, datetime]
@@ -54,13 +56,21 @@ def search(
         spans: sensor → its entry, and what changed.
         until: the watermark, not included.
     """
+    horizon = horizon_of(session, rule, HOUR_TIER if rule.step_s == HOUR_S else MINUTE)
+    spans = {
+        sensor_id: (sensor, (max(first, horizon), last))
+        for sensor_id, (sensor, (first, last)) in spans.items()
+        if last >= horizon
+    }
+    if not spans:
+        return []
     earliest = min(first for _, (first, _) in spans.values())
     known = recorded(session, rule, spans, earliest)
     tasks = []
     for sensor_id, (sensor, (first, last)) in spans.items():
         mine = [item for item in known[sensor_id] if item.rule_id == rule.id and not item.withdrawn]
         limit = min(until, last + LOOK_AHEAD)
-        begin = start_of(rule, first, mine)
+        begin = start_of(rule, first, mine, horizon)
         standing = [item.episode for item in mine]
         tasks.append(_Task(sensor, begin, last, min(limit, last + rule.window + HOUR), limit, standing))
     done: list[Search] = []
@@ -87,6 +97,12 @@ def _round(supply: Supply, rule: Rule, tasks: Iterable[_Task], done: list[Search
                 task.until = min(task.limit, quiet or until + 2 * (until - task.start.warm_from))
                 further.append(task)
     return further
+
+
+def horizon_of(session: Session, rule: Rule, tier: str) -> datetime:
+    """Return from when on a tier holds whole windows of a rule: what was cleared away must not change its mind."""
+    cleared_to = session.scalar(select(TierHorizon.cleared_to).where(TierHorizon.tier == tier))
+    return BEGINNING if cleared_to is None else cleared_to + rule.window
 
 
 def recorded(

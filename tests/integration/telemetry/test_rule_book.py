@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
+from sqlalchemy import delete
 
 from schemas.telemetry import BUILTIN_RULES, Message, Reading, readings_topic
 from server.cli import main
@@ -19,6 +20,7 @@ from server.telemetry import service
 from server.telemetry.aggregation import aggregate_step
 from server.telemetry.hour_judge import HourJudge
 from server.telemetry.intake import take_in
+from server.telemetry.models import StoredAggregate, StoredReading, TierHorizon
 from server.telemetry.provisioning import add_period, end_period
 from tests.conftest import START, FakeClock
 from tests.integration.telemetry.programs import register
@@ -304,3 +306,27 @@ def test_a_period_entered_late_counts_as_if_it_had_been_known(rt: Runtime, book:
     assert standing(rt) == [("so2-high", 1, 1)], "two hours above are not three"
     with rt.db.read() as session:
         assert service.count_readings(session) == {"valid": 30, "invalid": 1}
+
+
+def test_what_was_cleared_away_makes_no_rule_change_its_mind(rt: Runtime, book: Book) -> None:
+    """Hours and readings that are not kept any more are no silence: episodes found in them stay as they are."""
+    register(rt, "s1")
+    book.active(HIGH, effective_from=FIRST.isoformat())
+    book.active(FLAT | {"measure": "expression", "expression": "SO2 > 205", "code": "so2-worked-out", "unit": "1",
+                        "window_hours": 2, "min_valid_hours": 2}, effective_from=FIRST.isoformat())  # fmt: skip
+    say(rt, "s1", [210.0] * 12)
+    before = standing(rt)
+    assert before == [("so2-high", 1, 0), ("so2-worked-out", 1, 0)]
+    with rt.db.write() as session:
+        for tier in ("raw", "hour"):
+            session.add(TierHorizon(tier=tier, cleared_to=FIRST + timedelta(hours=8)))
+        session.execute(delete(StoredAggregate).where(StoredAggregate.at < FIRST + timedelta(hours=8)))
+        session.execute(delete(StoredReading).where(StoredReading.at < FIRST + timedelta(hours=8)))
+    for rule in [row["rule"] for row in _list(book) if row["status"] == "active"]:
+        book.post("/judge-again", {**ALL, "rule": rule}, 202)
+    say(rt, "s1", [300.0, 10.0], 2, FIRST + timedelta(hours=12))
+    assert standing(rt) == before
+    with rt.db.read() as session:
+        found = [(lead.started_at, lead.last_at, lead.ended_at) for lead in leads.list_leads(session, limit=10)]
+    ended = FIRST + timedelta(hours=13)
+    assert found == [(FIRST, ended - timedelta(hours=1), ended)] * 2

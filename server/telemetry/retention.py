@@ -15,7 +15,15 @@ from schemas.telemetry import TIER_NUMBERS
 from server.db.base import micros
 from server.runtime import Runtime
 from server.telemetry.averaging import DAY_US, day_start
-from server.telemetry.models import JudgingSpan, LiveHour, StaleSpan, StoredAggregate, StoredEpisode, StoredReading, TierHorizon
+from server.telemetry.models import (
+    JudgingSpan,
+    LiveHour,
+    StaleSpan,
+    StoredAggregate,
+    StoredEpisode,
+    StoredReading,
+    TierHorizon,
+)
 from server.telemetry.rules import WINDOW_LIMIT_HOURS
 from server.telemetry.staleness import instant
 

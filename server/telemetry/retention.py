@@ -2,8 +2,8 @@
 
 A step clears about `BATCH` rows of a tier away, at most a day of data time, oldest first, and notes how far it came in
 the same transaction (`tier_horizon`): what lies before is final, and is not made anew from what is left. Never cleared
-away is the time since the earliest reading that waits to be aggregated or judged; nor the days of a sensor that one of its
-episodes touches, with the window before it: a lead's extract can be drawn from the readings again, as evidence must.
+away is the time since the earliest reading that waits to be aggregated or judged; nor the days of a sensor that one of
+its episodes touches, with the window before it: a lead's extract can be drawn from them again, as evidence must.
 """
 
 from datetime import UTC, datetime, timedelta

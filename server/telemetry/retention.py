@@ -2,8 +2,8 @@
 
 A step clears about `BATCH` rows of a tier away, at most a day of data time, oldest first, and notes how far it came in
 the same transaction (`tier_horizon`): what lies before is final, and is not made anew from what is left. Never cleared
-away is the time since the earliest reading that waits to be aggregated or judged; nor the days of a sensor that one of
-its episodes touches, with the window before it: a lead's extract can be drawn from them again, as evidence must.
+away is the time since the earliest reading that waits to be aggregated; nor the days of a sensor that one of its
+episodes touches, with the window before it: a lead's extract can be drawn from the readings again, as evidence must.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -15,15 +15,7 @@ from schemas.telemetry import TIER_NUMBERS
 from server.db.base import micros
 from server.runtime import Runtime
 from server.telemetry.averaging import DAY_US, day_start
-from server.telemetry.models import (
-    JudgingSpan,
-    LiveHour,
-    StaleSpan,
-    StoredAggregate,
-    StoredEpisode,
-    StoredReading,
-    TierHorizon,
-)
+from server.telemetry.models import LiveHour, StaleSpan, StoredAggregate, StoredEpisode, StoredReading, TierHorizon
 from server.telemetry.rules import WINDOW_LIMIT_HOURS
 from server.telemetry.staleness import instant
 
@@ -72,7 +64,7 @@ def _clear(rt: Runtime, tier: str, days: int) -> int:
 def _limit(session: Session, rt: Runtime, days: int) -> datetime:
     """Return before which data time rows may go: old enough, and not waiting for anything."""
     limit = day_start(micros(rt.now()) - days * DAY_US)
-    for waiting in (StaleSpan.first, LiveHour.at, JudgingSpan.first):
+    for waiting in (StaleSpan.first, LiveHour.at):
         earliest = session.scalar(select(func.min(waiting)))
         if earliest is not None:
             limit = min(limit, day_start(micros(earliest)))

@@ -179,7 +179,7 @@ def raw_read(path: str, count: int, unit: str) -> Measurement:
 
 @contextmanager
 def _open(options: Options, folder: Path) -> Iterator[list[Case]]:
-    with running(Installation(folder / "home", devices_wanted=4)) as platform:
+    with running(Installation(folder / "home")) as platform:
         bench = RegistersBench(platform, folder, options)
         bench.run("sample", ["seed", "--entities", "1", "--seed", "1"])  # items, checklists and officers to draw with
         yield [

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Float, ForeignKey, String, Table
+from sqlalchemy import Float, ForeignKey, Index, String, Table
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, UtcDateTime
@@ -16,6 +16,7 @@ class Entity(Base):
     """A regulated entity (监管对象)."""
 
     __tablename__ = "entity"
+    __table_args__ = (Index(None, "sector", "region", "status"),)
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))

@@ -26,6 +26,7 @@ def upgrade() -> None:
         op.add_column("audit_event", sa.Column(name, sa.String(length), nullable=False, server_default=""))
     _name_fields()
     op.add_column("officer", sa.Column("revision", sa.Integer(), nullable=False, server_default="1"))
+    op.create_index(op.f("ix_entity_sector_region_status"), "entity", ["sector", "region", "status"])
     _make_registers()
     for statement in (*MAKE_SEARCH[_dialect()], *MAKE_APPEND_ONLY[_dialect()]):
         op.execute(statement)
@@ -148,6 +149,7 @@ def downgrade() -> None:
         op.execute(statement)
     for table in ("knowledge_link", "knowledge", "key_subject", "credit_record", "complaint"):
         op.drop_table(table)
+    op.drop_index(op.f("ix_entity_sector_region_status"), "entity")
     op.drop_column("officer", "revision")
     for column in ("fields", "department", "region"):
         op.drop_column("audit_event", column)

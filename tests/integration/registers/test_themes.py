@@ -51,7 +51,8 @@ def fill(session: Session, rt: Runtime) -> None:
         change_entity(session, rt, firm, {"sector": ""}, author="op", reason="x")
     merge_entity(session, rt, firms[6], firms[7], author="op", reason="x")
     people = [
-        ("市场监督管理", []), ("市场监督管理", ["market", "drugs", "health"]), ("气象", []), ("交通运输", ["transport"]),
+        ("市场监督管理", []), ("市场监督管理", ["market", "drugs", "health"]), ("气象", []),
+        ("交通运输", ["transport"]),
     ]  # fmt: skip
     add_officers(
         session, rt,

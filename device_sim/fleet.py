@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -34,8 +35,9 @@ from device_sim.handheld.client import Handheld
 from device_sim.handheld.link import Backoff, Refused, problem_of
 from device_sim.handheld.officer import Camera, Task, Visit, tasks_of
 from device_sim.handheld.outside import Outside
+from device_sim.handheld.rules import RuleRefused
 from device_sim.handheld.visit import CONTRADICTION_SHARE, PAIR_SHARE, plan_visit
-from device_sim.sample.mapping import MappedInspection, MappedWorld, map_world, verification_visit
+from device_sim.sample.mapping import MappedInspection, MappedWorld, map_world, recheck_visit, verification_visit
 from device_sim.sample.sources import DataSet, open_data
 
 MAX_DEVICES = 1_000
@@ -235,8 +237,11 @@ class Fleet:
     def work(self, handheld: Handheld, _index: int) -> None:
         """Carry out all tasks, offline."""
         for visit in self._visits(handheld):
-            if visit.carry_out():
-                handheld.counts["visits"] += 1
+            try:
+                handheld.counts["visits"] += visit.carry_out()
+            except RuleRefused as refusal:
+                handheld.counts["refused_by_rules"] += 1
+                print(f"{visit.task.title}: {refusal}", file=sys.stderr)
 
     def sync(self, handheld: Handheld, _index: int) -> None:
         """Push, upload, pull."""
@@ -261,6 +266,8 @@ class Fleet:
             key = real or task.title
             plan = plan_visit(self.seed, key, self.plan.pair_share, self.plan.contradiction_share)
             inspection = self.world.inspections[real] if real else self._verification(handheld, task)
+            if task.recheck_of:
+                inspection = recheck_visit(task.recheck_of, inspection)
             found.append(Visit(handheld, task, inspection, plan, self.camera))
         # By the real history, not by task ids: those are random within a millisecond, and a re-check follows its visit.
         return sorted(found, key=lambda visit: (visit.inspection.key, visit.task.id))

@@ -65,7 +65,9 @@ class Story:
     def __post_init__(self) -> None:
         users = [ingest_user(), *(sensor_user(sensor) for sensor in self.world.sensors.values())]
         self.broker = Broker(self.home / "broker", users)
-        self.programs = Programs(self.home, {"FIELDPROOF_PUBLIC_URL": self.url})
+        # Deadlines of real visits have passed long ago: re-checks are given out by the operator, not all at once.
+        environment = {"FIELDPROOF_PUBLIC_URL": self.url, "FIELDPROOF_RECHECK_AHEAD_DAYS": "by-hand"}
+        self.programs = Programs(self.home, environment)
         self._office: Office | None = None
 
     @property

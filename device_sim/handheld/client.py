@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_sim.handheld.clocks import ExchangeKeeper
+from device_sim.handheld.durable import write_durably
 from device_sim.handheld.forms import Form, open_form
 from device_sim.handheld.journal import JournalWriter, verify_journals
 from device_sim.handheld.keys import KEY, begin_change, finish_change, key_in, public_text
@@ -24,6 +24,7 @@ from device_sim.handheld.outside import Outside
 from device_sim.handheld.pull import Puller
 from device_sim.handheld.push import Pusher
 from device_sim.handheld.receipts import Receipts
+from device_sim.handheld.rules import FieldRules
 from device_sim.handheld.sharing import OFFICER, let_in, unlock
 from device_sim.handheld.standing import announcement
 from device_sim.handheld.statuses import StatusReader
@@ -172,6 +173,16 @@ class Handheld:
         """Save what differs from the form as one act. Raises `ActRefused`; returns None when nothing differs."""
         return self.writer.write(form, fields)
 
+    def record(self, form: Form, fields: Mapping[str, Any]) -> Dot | None:
+        """Save what an officer enters, if the rules of the field allow it. Raises `RuleRefused` and `ActRefused`."""
+        self.rules.check(form, fields)
+        return self.write(form, fields)
+
+    @property
+    def rules(self) -> FieldRules:
+        """The rules of the field, by the reference data of the last sync."""
+        return FieldRules(self)
+
     def delete(self, form: Form) -> Dot | None:
         """Delete a record as seen in the form. Raises `ActRefused`."""
         return self.writer.write(form, {}, DELETE)
@@ -186,7 +197,7 @@ class Handheld:
         digest_sm3.update(picture.content)
         sha256 = hashlib.sha256(picture.content).hexdigest()
         file_name = f"{evidence}{Path(picture.file_name).suffix.lower()[:10]}"
-        _write_durably(self.store.evidence_folder / file_name, picture.content)
+        write_durably(self.store.evidence_folder / file_name, picture.content)
         with self.saving():
             self.store.keep_evidence(
                 EvidenceFile(evidence, file_name, sha256, len(picture.content), picture.media_type)
@@ -332,18 +343,3 @@ class Handheld:
                 Receipts(self.store, self.link).start_over()
             self.store.put(EPOCH, epoch)
         self.counts["epochs_changed"] += bool(known)
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    """Write a new file so that it is whole after a power cut: content synced, then its name, then the folder."""
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -18,6 +18,7 @@ from device_sim.handheld.forms import Form
 from device_sim.handheld.visit import Role, VisitPlan, other_code
 from device_sim.sample.mapping import MappedAnswer, MappedInspection
 from device_sim.sample.results import CORRECTION_ORDERED, NO_PROBLEM, ON_SITE
+from schemas.field_rules import CHECKED
 from schemas.kinds.field_work import UNSIGNED_FIELDS
 from sync.dots import parse_dot
 from sync.signing import covered, is_stale, signed_digest
@@ -27,6 +28,9 @@ RECTIFICATION_DAYS = 15
 ORDERED_SEVERITIES = ("critical", "major")
 MAX_ANSWERS = 150
 """Sub-items answered in one visit; the longest real inspection has 32 violations."""
+
+ANSWER_PHOTOS, RECHECK_PHOTOS = 100, 200
+"""Numbers from which photos of single answers and of re-checked orders are counted."""
 
 Camera = Callable[["Shot"], Picture]
 """Takes a photo on the spot."""
@@ -54,6 +58,8 @@ class Task:
     checklist: str
     officers: tuple[str, ...]
     status: str
+    recheck_of: str = ""
+    """The inspection whose orders are to be re-checked."""
 
     def role_of(self, officer: str) -> Role:
         """The first officer named leads."""
@@ -77,6 +83,7 @@ def tasks_of(handheld: Handheld) -> list[Task]:
                     checklist=str(form.value("checklist") or ""),
                     officers=officers,
                     status=str(form.value("status") or "assigned"),
+                    recheck_of=str(form.value("recheck_of") or ""),
                 )
             )
     return found
@@ -93,7 +100,10 @@ class Visit:
         self._mark = f"visit:{task.inspection}:{handheld.officer}"
 
     def carry_out(self) -> bool:
-        """Do all steps that are not done yet; False when this officer's handheld has no part in the visit."""
+        """Do all steps that are not done yet; False when this officer's handheld has no part in the visit.
+
+        Raises `RuleRefused` at the first step that the rules of the field forbid: what came before it stays.
+        """
         if not self.plan.works(self.role):
             return False
         steps: list[Callable[[], None]] = [self.sign_for]
@@ -131,7 +141,7 @@ class Visit:
         if not stale:
             return False
         change = {"add": self._signatures(form), "remove": sorted({dot for dot, _ in stale})}
-        self.handheld.write(form, {"signatures": change})
+        self.handheld.record(form, {"signatures": change})
         return True
 
     # Steps. Each one writes its acts inside one save.
@@ -172,11 +182,15 @@ class Visit:
         """The checklist: each real violation is a failed sub-item with its severity."""
         photos = json.loads(self.handheld.store.get(f"{self._mark}:photos") or "[]")
         for answer in self.inspection.answers[:MAX_ANSWERS]:
+            if not self.handheld.rules.asked(self.task.inspection, answer.number):
+                continue
             fields: dict[str, Any] = {
                 "inspection": self.task.inspection, "number": answer.number, "outcome": answer.outcome,
                 "severity": answer.severity, "finding": answer.finding,
             }  # fmt: skip
-            if photos and answer.outcome == "fail":
+            if answer.outcome in CHECKED and self.handheld.rules.needs_evidence(self.task.inspection, answer.number):
+                fields["evidence"] = {"add": [self._photo(ANSWER_PHOTOS + len(photos))]}
+            elif photos and answer.outcome == "fail":
                 fields["evidence"] = {"add": [photos.pop(0)]}
             self._new("answer", f"{self._mark}:answer:{answer.number}", fields)
 
@@ -193,15 +207,26 @@ class Visit:
             self._new("rectification", f"{self._mark}:order:{answer.number}", fields)
 
     def recheck(self) -> None:
-        """On a follow-up: see to the orders of earlier visits to the same entity that this handheld knows."""
-        if self.inspection.recheck_of is None:
-            return
-        for order_id in self.handheld.store.ids("rectification"):
-            form = self.handheld.open("rectification", order_id)
-            earlier = form.value("entity") == self.task.entity and form.value("inspection") != self.task.inspection
-            if earlier and form.value("status") in ("ordered", "reported"):
-                done = "复查时已改正" if not self.inspection.failures else "复查时仍有问题"
-                self.handheld.write(form, {"status": "rechecked", "report": f"{done} / re-checked"})
+        """See to the orders that this visit re-checks: what is found, with a photo that shows it."""
+        outcome = "not_corrected" if self.inspection.failures else "corrected"
+        said = "复查时仍有问题 / still not put right" if self.inspection.failures else "复查时已改正 / put right"
+        for number, form in enumerate(self._orders()):
+            found = {
+                "status": "rechecked", "outcome": outcome, "recheck": self.task.inspection, "report": said,
+                "evidence": {"add": [self._photo(RECHECK_PHOTOS + number)]},
+            }  # fmt: skip
+            self.handheld.record(form, found)
+
+    def _orders(self) -> list[Form]:
+        """The open orders of the inspection that the task names; on other follow-ups those of earlier visits."""
+        if not self.task.recheck_of and self.inspection.recheck_of is None:
+            return []
+        orders = [self.handheld.open("rectification", one) for one in self.handheld.store.ids("rectification")]
+        opened = [one for one in orders if one.value("status") in ("ordered", "reported")]
+        if self.task.recheck_of:
+            return [one for one in opened if one.value("inspection") == self.task.recheck_of]
+        mine = [one for one in opened if one.value("entity") == self.task.entity]
+        return [one for one in mine if one.value("inspection") != self.task.inspection]
 
     def conclude(self) -> None:
         """Result and conclusion: legal content, one act."""
@@ -261,11 +286,11 @@ class Visit:
         ]
 
     def _write(self, fields: Mapping[str, Any]) -> None:
-        self.handheld.write(self._form(), fields)
+        self.handheld.record(self._form(), fields)
 
     def _new(self, kind: str, remembered_as: str, fields: Mapping[str, Any]) -> None:
         record = self.handheld.outside.new_id()
-        self.handheld.write(self.handheld.open(kind, record), fields)
+        self.handheld.record(self.handheld.open(kind, record), fields)
         self.handheld.store.put(remembered_as, record)
 
     def _ordered(self) -> list[MappedAnswer]:

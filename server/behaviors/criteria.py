@@ -8,14 +8,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from schemas.field_rules import FORMS
+
 Content = Mapping[str, Any]
-FORMS: Mapping[str, tuple[str, ...]] = {
-    "photo": ("image/",),
-    "video": ("video/",),
-    "audio": ("audio/",),
-    "document": ("application/pdf", "text/"),
-}
-"""Forms of evidence, by the beginnings of the media types that were found in the bytes."""
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from server.entities.service import get_entity
 from server.errors import Problem
 from server.evidence.retention import note_closed
 from server.evidence.service import manifest
+from server.inspections.field_checks import field_blockers
 from server.inspections.models import Inspection, Task
 from server.inspections.pinning import item_as_it_was
 from server.leads import service as leads
-from server.officers.fitness import certificate_fault
 from server.officers.service import get_officers
 from server.records.lines import decode_state, view_of
 from server.records.models import Act, SyncedRecord
@@ -91,21 +91,7 @@ def blockers(
     found += [{"reason": "evidence-rejected", "record": name} for name in listed.rejected]
     if fields.get("inspected_at") and datetime.fromisoformat(fields["inspected_at"]) > now:
         found.append({"reason": "in-the-future", "field": "inspected_at"})
-    return found + _certificate_blockers(session, now, fields) + _signature_blockers(state, fields)
-
-
-def _certificate_blockers(session: Session, now: datetime, fields: Mapping[str, Any]) -> list[Blocker]:
-    """An officer whose certificate did not cover the visit: what the handheld should have refused, the server does."""
-    if not fields.get("inspected_at") or not fields.get("checklist"):
-        return []
-    at = min(datetime.fromisoformat(fields["inspected_at"]), now)
-    try:
-        sector = get_item(session, get_checklist(session, fields["checklist"]).item).sector
-    except Problem:
-        return [{"reason": "unknown-checklist", "field": "checklist"}]
-    people = get_officers(session, fields.get("officers") or ())
-    faults = {officer.id: certificate_fault(officer, at, sector) for officer in people.values()}
-    return [{"reason": fault, "officer": officer} for officer, fault in sorted(faults.items()) if fault]
+    return found + field_blockers(session, now, record.id, state, fields) + _signature_blockers(state, fields)
 
 
 def _signature_blockers(state: RecordState, fields: Mapping[str, Any]) -> list[Blocker]:

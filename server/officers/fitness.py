@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import combinations
 
+from schemas import field_rules
 from server.officers.models import Officer
-
-NOT_YET_VALID, EXPIRED, OUT_OF_SCOPE = "certificate-not-yet-valid", "certificate-expired", "certificate-out-of-scope"
 
 Avoidances = Mapping[str, frozenset[str]]
 """By officer id: the ids of the entities and officers that the officer must keep away from."""
@@ -14,11 +13,9 @@ Avoidances = Mapping[str, frozenset[str]]
 
 def certificate_fault(officer: Officer, at: datetime, sector: str) -> str | None:
     """Return why a certificate does not cover an instant and a sector (empty: any), or None."""
-    if at < officer.certificate_valid_from:
-        return NOT_YET_VALID
-    if at > officer.certificate_valid_until:
-        return EXPIRED
-    return OUT_OF_SCOPE if sector and officer.scope and sector not in officer.scope else None
+    return field_rules.certificate_fault(
+        officer.certificate_valid_from, officer.certificate_valid_until, officer.scope or (), at, sector
+    )
 
 
 def avoided(officers: Iterable[str], entity: str, avoidances: Avoidances) -> tuple[str, str] | None:

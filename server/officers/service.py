@@ -59,7 +59,7 @@ def record_fields(officer: Officer) -> dict[str, Any]:
         "department": officer.department,
         "region": officer.region,
     }
-    if officer.certificate_valid_from not in (None, LONG_AGO):
+    if officer.certificate_valid_from not in (None, LONG_AGO) or officer.revision not in (None, 1):
         fields["certificate_valid_from"] = officer.certificate_valid_from.isoformat()
     if officer.scope or officer.revision not in (None, 1):
         fields["scope"] = list(officer.scope)

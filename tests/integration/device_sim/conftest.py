@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,8 +33,8 @@ class Platform:
     operator: dict[str, str]
     officers: list[str]
     accounts: list[dict[str, str]]
-    checklist: str
-    item: str
+    checklists: dict[str, str]
+    """Checklist id by the key of the mapped one."""
     world: MappedWorld
     entity_ids: dict[str, str]
 
@@ -48,7 +48,7 @@ class Platform:
             DispatchOrder(
                 origin="plan",
                 entity=self.entity_ids[inspection.entity],
-                checklist=self.checklist,
+                checklist=self.checklists[inspection.checklist],
                 officers=tuple(officers or self.officers[:2]),
                 due_at=self.rt.now() + timedelta(days=5),
                 title=f"样例任务 {inspection.key}",
@@ -67,9 +67,13 @@ class Platform:
 
 @pytest.fixture(scope="session")
 def world() -> MappedWorld:
-    """The mapped sample."""
+    """A part of the mapped sample, with the checklists of the whole: the fleet numbers its answers by those."""
     data = open_data(None)
-    return map_world(data.businesses[:30], data.stations, data.divisions)
+    whole = map_world(data.businesses, data.stations, data.divisions)
+    part = map_world(data.businesses[:30], data.stations, data.divisions)
+    return replace(
+        part, checklists=whole.checklists, inspections={key: whole.inspections[key] for key in part.inspections}
+    )
 
 
 @pytest.fixture
@@ -77,12 +81,15 @@ def platform(rt: Runtime, app: Flask, sign_in: SignIn, world: MappedWorld, tmp_p
     """A seeded platform with four officers of one department and the entities of the mapped sample."""
     officers = [rt.new_id() for _ in range(4)]
     accounts = [{"login": f"officer-{n}", "password": "a sample pass phrase"} for n in range(4)]
-    item, checklist = rt.new_id(), rt.new_id()
+    items = {key: rt.new_id() for key in world.checklists}
+    checklists = {key: rt.new_id() for key in world.checklists}
     entity_ids = {key: rt.new_id() for key in world.entities}
-    mapped = world.checklists["numbered"]
     document = {
-        "items": [{"id": item, **mapped.item_fields()}],
-        "checklists": [{"id": checklist, **mapped.checklist_fields(), "item": item}],
+        "items": [{"id": items[key], **mapped.item_fields()} for key, mapped in world.checklists.items()],
+        "checklists": [
+            {"id": checklists[key], **mapped.checklist_fields(), "item": items[key]}
+            for key, mapped in world.checklists.items()
+        ],
         "officers": [
             {
                 "id": officer, "name": f"张样例{n}", "certificate_number": f"样例证{n:04d}", "region": "420000",
@@ -102,7 +109,7 @@ def platform(rt: Runtime, app: Flask, sign_in: SignIn, world: MappedWorld, tmp_p
     path = tmp_path / "seed.json"
     path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
     seed(rt, path, lambda _name, _count: None)
-    return Platform(rt, app, sign_in("operator"), officers, accounts, checklist, item, world, entity_ids)
+    return Platform(rt, app, sign_in("operator"), officers, accounts, checklists, world, entity_ids)
 
 
 MakeHandheld = Callable[..., Handheld]

@@ -91,8 +91,9 @@ def test_a_followup_rechecks_the_orders_of_the_visit_before(platform: Platform, 
     """Orders of an earlier visit to the same entity are marked as re-checked, with a report, and sync."""
     device = handheld()
     earlier, later, *_ = platform.world.choose(10, "1")
-    failure = MappedAnswer("06", "fail", "major", "sink")
-    earlier = replace(earlier, answers=(failure, replace(failure, number="07", severity=None)))
+    one, other, *_ = platform.world.checklists[earlier.checklist].sub_items  # of the list: others are refused
+    failure = MappedAnswer(one.number, "fail", "major", "sink")
+    earlier = replace(earlier, answers=(failure, replace(failure, number=other.number, severity=None)))
     later = replace(later, entity=earlier.entity, answers=(), recheck_of=earlier.key)
     tasks = platform.dispatch([earlier, later])
     work = dict(zip(tasks, (earlier, later), strict=True))
@@ -104,6 +105,8 @@ def test_a_followup_rechecks_the_orders_of_the_visit_before(platform: Platform, 
     (order,) = (device.open("rectification", record) for record in device.store.ids("rectification"))
     assert order.value("status") == "rechecked"
     assert "复查时已改正" in order.value("report")[0]
+    assert order.value("outcome") == "corrected"
+    assert len(order.value("evidence")) == 1
     assert set(device.store.act_counts()) == {"applied"}
 
 

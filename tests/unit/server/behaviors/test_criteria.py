@@ -6,8 +6,8 @@ import pytest
 
 from schemas.behavior import SCHEMAS
 from schemas.codes import Code
+from schemas.field_rules import FORMS
 from server.behaviors.criteria import (
-    FORMS,
     Condition,
     criteria_met,
     major_criteria,

@@ -80,7 +80,7 @@ def _absence(rule: Rule, means: Sequence[Mean]) -> Sentence:
     level = _amount(rule, rule.threshold)
     return (
         f"{len(means)} 个小时中有 {_beyond(rule, means)} 个缺少 {rule.factor} 有效数据超过 {level}",
-        f"{_beyond(rule, means)} of {len(means)} hours without more than {level} of the valid data of {rule.factor}",
+        f"{_beyond(rule, means)} of {len(means)} hours lacked more than {level} of the data of {rule.factor}",
     )
 
 

@@ -76,7 +76,7 @@ SENTENCES: dict[str, tuple[dict[str, Any], list[float], str, str]] = {
     "absence": (
         {"measure": "absence", "unit": "%", "threshold": 25.0, "clear_level": 25.0}, [100.0],
         f"{SPAN_ZH}1 个小时中有 1 个缺少 PM2.5 有效数据超过 25 %，最高 100 %",
-        f"1 of 1 hours without more than 25 % of the valid data of PM2.5 {SPAN_EN}, highest 100 %",
+        f"1 of 1 hours lacked more than 25 % of the data of PM2.5 {SPAN_EN}, highest 100 %",
     ),
     "drift": (
         {"measure": "drift", "unit": "%", "threshold": 60.0, "clear_level": 60.0, "radius_km": 5.0}, [80.0],

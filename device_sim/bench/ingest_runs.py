@@ -113,6 +113,7 @@ class IngestBench:
             store.run(TABLES[database])
             store.count = "SELECT count(*) FROM reading"
             url = store.url.replace("sqlite:///", "sqlite://").replace("+psycopg", "")
+            url = url.replace("@/", "@localhost/")  # it asks for a host, and takes the socket's folder from the query
             settings = {"database": database, "url": url, "window": WINDOW}
             return self._other(home, store, broker, "device_sim.bench.bridge_ingester", settings)
 

@@ -32,6 +32,7 @@ from server.records.compaction import expire_leaves
 from server.runtime import Runtime
 from server.telemetry.aggregation import aggregate_step
 from server.telemetry.hour_judge import HourJudge
+from server.telemetry.partitions import partition_step
 from server.telemetry.retention import retention_step as telemetry_retention_step
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def in_transaction(step: Callable[[Session, Runtime], int]) -> Step:
 
 STEPS = (
     NamedStep("dispatch-leads", in_transaction(dispatch_open_leads)),
+    NamedStep("make-partitions", partition_step),
     NamedStep("aggregate-readings", aggregate_step),
     NamedStep("judge-hours", HourJudge(take_changes)),
     NamedStep("clear-old-telemetry", telemetry_retention_step),

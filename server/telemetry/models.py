@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Float,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    event,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -144,7 +146,7 @@ class StoredReading(Base):
     """One reading, valid or not: exactly one row for each sensor, factor, data time and kind."""
 
     __tablename__ = "reading"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = ({"sqlite_with_rowid": False, "postgresql_partition_by": 'RANGE ("at")'},)
 
     at: Mapped[datetime] = mapped_column(UtcMicros, primary_key=True)
     sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
@@ -162,6 +164,15 @@ class StoredReading(Base):
     received_at: Mapped[datetime] = mapped_column(UtcMicros)
     skew_ms: Mapped[int | None] = mapped_column(Integer)
     """By how much the sensor's clock lay behind ours when it sent this, if it said so; the data time is kept raw."""
+
+
+OTHER_MONTHS = "reading_other"
+"""The partition of readings whose month has none of its own (`partitions`)."""
+event.listen(
+    StoredReading.__table__,
+    "after_create",
+    DDL(f"CREATE TABLE {OTHER_MONTHS} PARTITION OF reading DEFAULT").execute_if(dialect="postgresql"),  # type: ignore[no-untyped-call]
+)
 
 
 class StoredAggregate(Base):

@@ -8,7 +8,7 @@ episodes touches, with the window before it: a lead's extract can be drawn from 
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schemas.telemetry import TIER_NUMBERS
@@ -16,6 +16,7 @@ from server.db.base import micros
 from server.runtime import Runtime
 from server.telemetry.averaging import DAY_US, day_start
 from server.telemetry.models import LiveHour, StaleSpan, StoredAggregate, StoredEpisode, StoredReading, TierHorizon
+from server.telemetry.partitions import drop_whole_month, month_of
 from server.telemetry.rules import WINDOW_LIMIT_HOURS
 from server.telemetry.staleness import instant
 
@@ -24,6 +25,7 @@ BATCH = 20_000
 WINDOW = timedelta(hours=WINDOW_LIMIT_HOURS)
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 RAW = "raw"
+LONGEST_MONTH = timedelta(days=31)
 _MOMENT = timedelta(microseconds=1)
 
 
@@ -49,6 +51,10 @@ def _clear(rt: Runtime, tier: str, days: int) -> int:
         if first is None:
             session.merge(TierHorizon(tier=tier, cleared_to=max(limit, since)))
             return 0
+        whole_to = _drop_month(session, first, limit) if tier == RAW else None
+        if whole_to is not None:
+            session.merge(TierHorizon(tier=tier, cleared_to=whole_to))
+            return 1
         end = min(limit, instant(day_start(micros(first)) + DAY_US))
         nth = session.scalar(select(at).where(at >= first, at < end, *mine).order_by(at).offset(BATCH).limit(1))
         if nth is not None:
@@ -59,6 +65,14 @@ def _clear(rt: Runtime, tier: str, days: int) -> int:
         table = StoredReading if tier == RAW else StoredAggregate
         done = session.connection().execute(delete(table).where(at >= first, at < end, *mine))
         return done.rowcount
+
+
+def _drop_month(session: Session, first: datetime, limit: datetime) -> datetime | None:
+    """Drop a month of readings whole where that is possible: it has a partition, and nobody in it is accused."""
+    month = month_of(first)
+    if session.scalar(select(exists(_near(month, month + LONGEST_MONTH)))):
+        return None
+    return drop_whole_month(session, first, limit)
 
 
 def _limit(session: Session, rt: Runtime, days: int) -> datetime:
@@ -79,8 +93,11 @@ def _cleared_to(session: Session, tier: str) -> datetime:
 def _accused(at: datetime) -> ColumnElement[str]:
     """Return the sensors one of whose episodes, or the window before it, touches the day of a data time."""
     start = instant(day_start(micros(at)))
-    near = select(StoredEpisode.sensor_id).where(
-        StoredEpisode.confirmed_at < start + timedelta(days=1) + WINDOW,
-        StoredEpisode.last_at >= start - timedelta(days=1),
+    return _near(start, start + timedelta(days=1)).scalar_subquery()
+
+
+def _near(start: datetime, end: datetime) -> Select[str]:
+    """Select the sensors one of whose episodes, or the window before it, touches a span of data time."""
+    return select(StoredEpisode.sensor_id).where(
+        StoredEpisode.confirmed_at < end + WINDOW, StoredEpisode.last_at >= start - timedelta(days=1)
     )
-    return near.scalar_subquery()

@@ -12,8 +12,10 @@ from server.tables import METADATA
 
 
 def _is_modelled(name: str | None, kind: str, _parents: object) -> bool:
-    """The search indexes and the tables FTS5 keeps for them are made by statements of their own, outside the models."""
-    return kind != "table" or not (name or "").startswith(("entity_search", "register_search"))
+    """The search indexes, the tables FTS5 keeps for them, and the partitions of readings are made by statements of
+    their own, outside the models.
+    """
+    return kind != "table" or not (name or "").startswith(("entity_search", "register_search", "reading_"))
 
 
 def _differences(rt: Runtime) -> list[object]:

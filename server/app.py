@@ -30,7 +30,7 @@ from server.knowledge import api as knowledge_api
 from server.leads import api as leads_api
 from server.officers import api as officers_api
 from server.pages import api as pages
-from server.pages import quarantine_api
+from server.pages import quarantine_api, registers_api
 from server.platforms import api as platforms_api
 from server.prooflog import api as prooflog_api
 from server.runtime import Runtime
@@ -120,6 +120,7 @@ def create_app(rt: Runtime) -> Flask:
     app.register_blueprint(docs.blp)
     app.register_blueprint(pages.blp)
     app.register_blueprint(quarantine_api.blp)
+    app.register_blueprint(registers_api.blp)
     problems.register(app)
     app.after_request(_harden)
     return app

@@ -12,6 +12,7 @@ from sqlalchemy import Row, Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from server.devices.models import Device
+from server.devices.negotiation import too_old
 from server.errors import Problem
 from server.web.auth import HAND_IN, Principal, region_prefix
 
@@ -25,6 +26,7 @@ _CALLER = select(
     _DEVICES.c.officer, _DEVICES.c.shared_with, _DEVICES.c.public_key, _DEVICES.c.key_number,
 ).where(_DEVICES.c.id == bindparam("device"))  # fmt: skip
 """Made once, and past the ORM: it is asked at each request."""
+_CLIENT = select(_DEVICES.c.client).where(_DEVICES.c.id == bindparam("device"))
 
 
 def load_principal(session: Session, subject: str) -> Principal:
@@ -43,12 +45,18 @@ def load_handing_in(session: Session, subject: str) -> Principal:
     """Return the caller that a device is which may only hand in.
 
     Raises:
-        Problem: `unauthenticated` if it may not even do that.
+        Problem: `unauthenticated` if it may not even do that, or may do more again: it is to sign in anew.
     """
     device = _row(session, subject)
     if device is None or device.status not in HANDING_IN:
         raise Problem("unauthenticated", detail="this device may not hand in anything any more")
-    return replace(_principal(device), role=HAND_IN, restriction=restriction(device) or "client-too-old")
+    code = restriction(device)
+    if code is None:  # its program is too old, unless a restored server has forgotten what else the reason was
+        client = session.connection().execute(_CLIENT, {"device": subject}).scalar_one()
+        code = "client-too-old" if too_old(client) else None
+    if code is None:
+        raise Problem("unauthenticated", detail="this device may sync again: sign in anew")
+    return replace(_principal(device), role=HAND_IN, restriction=code)
 
 
 def load_author(session: Session, device_id: str, received_at: datetime | None = None) -> Principal:

@@ -52,6 +52,8 @@ class SimDevice:
     copied: int = 0
     boots: int = 0
     approved: bool = False
+    forgotten: bool = False
+    """Whether a restored server does not know it: its officer has to enrol it anew."""
     ident: str = ""
     """Its id, as long as it is enrolled."""
     wiped_as: list[str] = field(default_factory=list)
@@ -60,6 +62,7 @@ class SimDevice:
     def __post_init__(self) -> None:
         """Switch on."""
         self.handheld = self._open()
+        self.ident = self.handheld.device
 
     def _open(self) -> Handheld:
         boot_ms = self.clock.now_ms()

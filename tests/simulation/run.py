@@ -105,8 +105,8 @@ class Simulation:
         self.office = Office(self.platform, self.network, random.Random(f"office {seed}"), log)
         self.life = Lifecycle(self.platform, self.office, random.Random(f"lifecycle {seed}"))
         self.devices: list[SimDevice] = []
-        self.enrolled: set[tuple[str, str, int]] = set()
-        """Devices and how they stood when the server was last backed up."""
+        self.enrolled: dict[str, int] = {}
+        """Devices, and how many keys they had had, when the server was last backed up."""
         self.depth = 0
         self.faulty(on=False)
         self._dispatch()
@@ -208,8 +208,8 @@ class Simulation:
             (5, self._time_passes),
             (2, self._clock_jumps),
             (1.5, self._server_restarts),
-            (1, self._server_backed_up),
-            (0.8, self._server_restored),
+            (1.5, self._server_backed_up),
+            (1.5, self._server_restored),
         )
 
     def _between(self, name: str) -> None:
@@ -337,11 +337,14 @@ class Simulation:
     def _server_backed_up(self) -> None:
         self.log.append("server is backed up")
         self.platform.back_up()
-        self.enrolled = self._standing()
+        self.enrolled = self._keys()
 
     def _server_restored(self) -> None:
-        """Only a backup that knows every device as it stands: one that was forgotten would have to be enrolled anew."""
-        if self.platform.backup is None or self.enrolled != self._standing():
+        """Put the backup back. It may have forgotten devices, approvals and revocations, but no changes of key."""
+        keys = self._keys()
+        if self.platform.backup is None or any(
+            keys.get(one, number) != number for one, number in self.enrolled.items()
+        ):
             return
         self.log.append("server is restored")
         self.platform.restore()
@@ -350,11 +353,21 @@ class Simulation:
         receipts = self.network.receipts
         for dot in receipts.keys() - kept:
             del receipts[dot]
+        self._standings()
 
-    def _standing(self) -> set[tuple[str, str, int]]:
+    def _keys(self) -> dict[str, int]:
         with self.platform.rt.db.read() as session:
-            rows = session.execute(select(Device.id, Device.status, Device.key_number))
-            return {(row.id, row.status, row.key_number) for row in rows}
+            return {row.id: row.key_number for row in session.execute(select(Device.id, Device.key_number))}
+
+    def _standings(self) -> None:
+        """See how the devices stand with the restored server: what was decided since its backup is forgotten."""
+        with self.platform.rt.db.read() as session:
+            known = {row.id: row.status for row in session.execute(select(Device.id, Device.status))}
+        for device in self.devices:
+            status = known.get(device.handheld.device, "")
+            device.forgotten = bool(device.handheld.device) and not status
+            device.approved, device.revoked = status == "active", status == "revoked"
+            device.wiped_as.clear()
 
     def _worker(self, *, whole: bool = False) -> None:
         for step in WORKER_STEPS if whole else (self.random.choice(WORKER_STEPS),):
@@ -430,6 +443,7 @@ class Simulation:
 
         def enrol() -> None:
             try:
+                device.copy = None if device.forgotten else device.copy  # it would be forgotten again
                 handheld.enrol(token, officer, device.name, pin=PINS[device.officer])
             except (httpx.RequestError, ValueError) as error:
                 self.log.append(f"  not enrolled yet: {error}")
@@ -474,7 +488,7 @@ class Simulation:
     def _alive(self) -> list[SimDevice]:
         for device in self.devices:
             if not device.approved and not device.revoked:
-                if not device.handheld.device:
+                if not device.handheld.device or device.forgotten:
                     self._enrol(device)
                 self.office.approve(device)
         return [device for device in self.devices if not device.revoked]

@@ -13,7 +13,7 @@ from tests.simulation.cli import simulate
 from tests.simulation.network import Violation
 from tests.simulation.run import run_seed
 
-SEEDS = range(1, 41)
+SEEDS = range(1, 201)
 REGRESSIONS = (5001, 5008, 5017, 6067, 7018, 20365)
 """Seeds that found acts held though their causes had come in the same push, or left out of statuses because they were,
 or refused without their device hearing of it. What other seeds have found stands in

@@ -315,7 +315,7 @@ class Handheld:
         word = self._last_word or {}
         key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(word["key"]))
         link = Link(self.client, self.outside, word["device"], key.sign, self._backoff, self.counts)
-        say_last_word(self.store.folder, link, word)
+        say_last_word(self.store.folder, link, word, anew=bool(self.device))
         self._last_word = self._link = None
 
     def refresh_statuses(self) -> int:

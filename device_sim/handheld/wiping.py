@@ -54,13 +54,17 @@ def erase(folder: Path) -> None:
     _sync_folder(folder)
 
 
-def say_last_word(folder: Path, link: Link, word: dict[str, Any]) -> None:
-    """Tell the server, and forget the key. Raises `Refused` and `Unreachable`; then it is to be said again."""
+def say_last_word(folder: Path, link: Link, word: dict[str, Any], *, anew: bool = False) -> None:
+    """Tell the server, and forget the key. Raises `Refused` and `Unreachable`; then it is to be said again.
+
+    A server that was restored may have forgotten the order, and never takes it: `anew`, the device was enrolled again
+    since, and goes on without.
+    """
     path = f"/api/v1/devices/{word['device']}/wiped"
     try:
         link.attempt(lambda: link.request("POST", path, json=word["body"]))
     except Refused as refusal:
-        if "wiped_at_ms" not in refusal.problem:
+        if "wiped_at_ms" not in refusal.problem and not anew:
             raise
     (folder / LAST_WORD).unlink()
     _sync_folder(folder)

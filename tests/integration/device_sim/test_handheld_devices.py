@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete, update
 
 from device_sim.handheld import standing
 from device_sim.handheld.client import Handheld, Picture
@@ -16,6 +17,10 @@ from device_sim.handheld.link import Backoff, Refused, Unreachable
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.sharing import MAX_PIN_FAILURES, Locked
 from device_sim.handheld.wiping import LAST_WORD
+from server.devices.models import Device
+from server.fieldsync.models import Journal
+from server.records.models import Act
+from server.records.service import new_epoch
 from server.verifying import check_signatures
 from tests.conftest import FakeClock, SignIn
 from tests.integration.device_sim.conftest import MakeHandheld, Platform
@@ -343,6 +348,62 @@ def test_a_wipe_survives_crashes_and_lost_replies(
     assert not (tmp_path / "handheld-0" / LAST_WORD).exists()
     assert get(platform, f"/devices/{ident}")["wipe_report"]["acts_lost"] == 1
     again.close()
+
+
+def test_a_last_word_that_a_restored_server_does_not_want(
+    platform: Platform, on_wire: Handheld, wire: Wire, tmp_path: Path
+) -> None:
+    """The backup knows of no order: the erased handheld is enrolled anew and works on, without its last word."""
+    ident = on_wire.device
+    post(platform, f"/devices/{ident}/wipe", {"reason": "上交 / handed back"})
+    wire.lose = "/wiped"
+    with pytest.raises(Unreachable):
+        on_wire.sync()
+    with platform.rt.db.write() as session:
+        row = session.get_one(Device, ident)
+        row.status, row.wipe_ordered_at, row.wiped_at = "active", None, None
+    token = platform.client().post("/api/v1/sign-in", json=platform.accounts[0]).json()["token"]
+    on_wire.enrol(token, platform.officers[0], "again")
+    assert on_wire.device != ident
+    post(platform, f"/devices/{on_wire.device}/approve")
+    on_wire.sync()
+    assert not (tmp_path / "handheld-0" / LAST_WORD).exists()
+    assert on_wire.store.records.count() > 0
+
+
+def test_a_handheld_whose_revocation_was_forgotten_syncs_again(platform: Platform, handheld: MakeHandheld) -> None:
+    """Its token for handing in has lost its reason: it signs in anew, and is not called too old."""
+    device = handheld()
+    inspection = inspection_of(platform, device)
+    write(device, inspection, scene="sealed")
+    post(platform, f"/devices/{device.device}/revoke")
+    device.sync()
+    with platform.rt.db.write() as session:
+        row = session.get_one(Device, device.device)
+        row.status, row.revoked_at = "active", None
+    device.sync()
+    assert device.link.standing.purpose == "sync"
+    write(device, inspection, scene="merged")
+    device.sync()
+    assert device.store.act_counts() == {"quarantined": 1, "applied": 1}
+
+
+def test_a_handheld_that_only_hands_in_hears_of_a_restored_server(platform: Platform, handheld: MakeHandheld) -> None:
+    """It pulls nothing, so statuses tell it the epoch: what the server has lost is handed in once more."""
+    device = handheld()
+    inspection = inspection_of(platform, device)
+    write(device, inspection, scene="kept")
+    device.sync()
+    write(device, inspection, scene="lost")
+    post(platform, f"/devices/{device.device}/revoke")
+    device.sync()
+    assert device.store.pending_count() == 0
+    with platform.rt.db.write() as session:  # what a backup from before the second act holds
+        session.execute(delete(Act).where(Act.device == device.device, Act.seq == 2))
+        session.execute(update(Journal).where(Journal.device == device.device).values(head_seq=1))
+        new_epoch(session, platform.rt)
+    device.sync()
+    assert device.store.pending_count() == 1
 
 
 def test_a_file_that_cannot_be_uploaded_keeps_nothing_else_waiting(

@@ -219,6 +219,7 @@ def _run_again(session: Session, rule: Rule, sensor: SensorEntry, span: Span, no
     horizon = horizon_of(session, rule, RAW)
     if span[1] < horizon:
         return []
+    session.get(SensorProgress, sensor.id, with_for_update=True)  # ingesters hold this row while they judge
     first = max(span[0], horizon)
     known = recorded(session, rule, [sensor.id], first)[sensor.id]
     standing = [item for item in known if item.rule_id == rule.id and not item.withdrawn]

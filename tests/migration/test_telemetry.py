@@ -43,3 +43,33 @@ def test_there_and_back(tmp_path: Path, kind: str, request: pytest.FixtureReques
         spans = connection.execute(text("SELECT tier, sensor_id, first, last FROM stale_span")).all()
         assert spans == [(1, "", 1362096000000000, 1362096000000000)]
     rt.db.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_rules_there_and_back(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """A rule of before goes on as a level in force; what only the newer schema can hold goes when it is taken back."""
+    env = {"FIELDPROOF_HOME": str(tmp_path)}
+    if kind == "postgresql":
+        env["FIELDPROOF_DATABASE_URL"] = request.getfixturevalue("postgres_database_url")
+    rt = build_runtime(load_settings(env))
+    rule = (
+        "INSERT INTO rule_version (id, code, version, factor, unit, threshold, clear_level, window_hours, "
+        "min_valid_hours, max_silence_hours, region, department, title_zh, title_en, basis, created_at{more}) "
+        "VALUES ('{id}', '{id}', 1, 'SO2', 'ug/m3', 1, 1, 3, 3, 6, '', '', '', '', '', '2026-01-01 00:00:00'{values})"
+    )
+    shown = text("SELECT id, measure, category, status, window_hours, settings FROM rule_version")
+    with rt.db.engine.connect() as connection:
+        config = alembic_config(connection)
+        command.upgrade(config, "0010")
+        connection.execute(text(rule.format(id="old", more="", values="")))
+        connection.commit()
+        command.upgrade(config, "0011")
+        connection.commit()
+        (row,) = connection.execute(shown).all()
+        assert (*row[:5], str(row[5])) == ("old", "level", "breach", "active", 3.0, "{}")
+        connection.execute(text(rule.format(id="new", more=", measure", values=", 'flat'")))
+        connection.commit()
+        command.downgrade(config, "0010")
+        connection.commit()
+        assert connection.execute(text("SELECT id, window_hours FROM rule_version")).all() == [("old", 3)]
+    rt.db.dispose()

@@ -30,6 +30,7 @@ from server.knowledge import api as knowledge_api
 from server.leads import api as leads_api
 from server.officers import api as officers_api
 from server.pages import api as pages
+from server.pages import behaviors_api as behavior_pages
 from server.pages import quarantine_api, registers_api
 from server.platforms import api as platforms_api
 from server.prooflog import api as prooflog_api
@@ -121,6 +122,7 @@ def create_app(rt: Runtime) -> Flask:
     app.register_blueprint(pages.blp)
     app.register_blueprint(quarantine_api.blp)
     app.register_blueprint(registers_api.blp)
+    app.register_blueprint(behavior_pages.blp)
     problems.register(app)
     app.after_request(_harden)
     return app

@@ -11,7 +11,7 @@ from tests.conftest import SignIn
 from tests.field_device import body
 
 PUBLIC = {"/api/v1/sign-in", "/api/v1/sign-in/device", "/health", "/ready", "/sign-in"}
-PUBLIC |= {"/api/v1/public/behaviors", "/api/v1/public/behaviors/<number>"}
+PUBLIC |= {"/api/v1/public/behaviors", "/api/v1/public/behaviors/<number>", "/public"}
 """Health, readiness, sign-in, and what the law wants published: nothing else answers a stranger."""
 SIGN_IN_STYLE = "/assets/<name>"
 """The style of the sign-in page itself."""

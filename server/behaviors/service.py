@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schemas.behavior import SCHEMAS, behavior_schema, personal_content
-from server.audit.service import SYSTEM, record_event
+from server.audit.service import SYSTEM, changed_fields, record_event
 from server.behaviors.models import Behavior, Proceeding
 from server.behaviors.publication import enter_publication
 from server.errors import Problem
@@ -90,8 +90,12 @@ def correct_behavior(
     whole = {**content, "record_id": behavior_id, "number": present.number, "behavior_kind": present.kind}
     version = present.version + 1
     _write(session, rt, draft, whole, behavior_id, version=version, previous=leaf_hash(present.leaf).hex())
-    detail = {"version": version, "reason": reason}
-    record_event(session, rt, author, "behavior.correct", "behavior", behavior_id, detail)
+    fields = changed_fields(content_of(present), whole, personal=personal_content(whole))
+    detail = {"version": version, "reason": reason, "fields": fields}
+    record_event(
+        session, rt, author, "behavior.correct", "behavior", behavior_id, detail,
+        region=present.region, department=present.department,
+    )  # fmt: skip
     return version
 
 

@@ -104,7 +104,9 @@ def test_a_correction_appends_and_names_the_leaf_before_it(session: Session, rt:
     assert json.loads(new.leaf)["previous"] == leaf_hash(leaf).hex()
     assert json.loads(old.leaf)["previous"] is None
     event = session.execute(select(AuditEvent).where(AuditEvent.action == "behavior.correct")).scalar_one()
-    assert (event.actor, event.detail) == ("a-1", {"version": 2, "reason": "笔误"})
+    assert (event.actor, event.detail["version"], event.detail["reason"]) == ("a-1", 2, "笔误")
+    assert event.detail["fields"]["result"] == [json.loads(line)["result"], "03"]
+    assert event.detail["fields"].keys().isdisjoint({"record_id", "number", "salt"})
 
 
 def test_a_wrong_field_is_named_and_nothing_is_stored(session: Session, rt: Runtime) -> None:

@@ -87,6 +87,13 @@ class SimDevice:
                 self.crash_point()
             self.crash_point()
 
+        erase = handheld.wipe
+
+        def wipe(ordered_at_ms: int) -> None:
+            self._remember()  # acts that were written again after a fork, and pushed, in this very sync
+            erase(ordered_at_ms)
+
+        handheld.wipe = wipe  # type: ignore[method-assign]
         handheld.store.saving = saving  # type: ignore[method-assign]  # the save points are where a device may die
         return handheld
 
@@ -129,6 +136,9 @@ class SimDevice:
         self.ident = self.handheld.device or self.ident
         if self.noticed_wipe():
             self.reboot()
+        self._remember()
+
+    def _remember(self) -> None:
         count = self.count()
         if count == self.saved:
             return

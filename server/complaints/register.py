@@ -14,6 +14,7 @@ from server.registers.definition import (
     label,
     optional,
     record_number,
+    reference,
     sector,
 )
 from server.registers.service import Keeper
@@ -31,12 +32,8 @@ class ComplaintSchema(PlacedSchema):
     subject = Text(required=True, validate=label(), metadata=described("事由", "subject"))
     content = optional("内容", "content", MAX_TEXT_CHARS)
     respondent = Text(required=True, validate=label(), metadata=described("被投诉人", "respondent"))
-    entity = Text(
-        load_default=None, allow_none=True, metadata=described("监管对象", "entity", filtered=True, refers=TO_ENTITY)
-    )
-    item = Text(
-        load_default=None, allow_none=True, metadata=described("监管事项", "item", filtered=True, refers=TO_ITEM)
-    )
+    entity = reference("监管对象", "entity", TO_ENTITY)
+    item = reference("监管事项", "item", TO_ITEM)
     sector = sector()
     complainant = optional("投诉人", "complainant", 64, personal=True)
     phone = optional("联系电话", "telephone", 32, personal=True)

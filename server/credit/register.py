@@ -14,6 +14,7 @@ from server.registers.definition import (
     label,
     optional,
     record_number,
+    reference,
     standing,
 )
 from server.registers.service import Keeper
@@ -25,7 +26,7 @@ class CreditSchema(RegisterSchema):
     """A credit record; its division is its entity's."""
 
     number = record_number()
-    entity = Text(required=True, metadata=described("监管对象", "entity", filtered=True, fixed=True, refers=TO_ENTITY))
+    entity = reference("监管对象", "entity", TO_ENTITY, required=True, fixed=True)
     kind = Code("credit_kind", required=True, metadata=described("类别", "kind", filtered=True))
     title = Text(required=True, validate=label(), metadata=described("名称", "title"))
     authority = Text(required=True, validate=label(), metadata=described("认定机关", "authority"))

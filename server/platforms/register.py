@@ -14,6 +14,7 @@ from server.registers.definition import (
     label,
     optional,
     record_number,
+    reference,
     sector,
     standing,
 )
@@ -26,7 +27,7 @@ class KeySubjectSchema(RegisterSchema):
     """A platform or key firm; its division is its entity's."""
 
     number = record_number()
-    entity = Text(required=True, metadata=described("监管对象", "entity", filtered=True, fixed=True, refers=TO_ENTITY))
+    entity = reference("监管对象", "entity", TO_ENTITY, required=True, fixed=True)
     kind = Code("key_subject_kind", required=True, metadata=described("类别", "kind", filtered=True))
     name = Text(required=True, validate=label(), metadata=described("名称", "name"))
     sector = sector()

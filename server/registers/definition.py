@@ -102,6 +102,14 @@ class OptionalCode(Code):
         return "" if value in ("", None) else super().deserialize(value, attr, data, **kwargs)
 
 
+class Key(Text):
+    """A key that stands in another table; where it may be absent, an empty text says so."""
+
+    def deserialize(self, value: Any, attr: Any = None, data: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401 - marshmallow's
+        """Take an empty text as none."""
+        return super().deserialize(None if value == "" and self.allow_none else value, attr, data, **kwargs)
+
+
 class Names(fields.List[Any]):
     """A list of distinct texts; one cell of a table holds them with `|` between them."""
 
@@ -244,6 +252,15 @@ def record_number() -> Text:
     """Return the field of a record's number, by which imports and references know it."""
     length = validate.Length(1, MAX_KEY_CHARS)
     return Text(required=True, validate=length, metadata=described("编号", "number", fixed=True))
+
+
+def reference(zh: str, en: str, to: Reference, *, required: bool = False, fixed: bool = False) -> Key:
+    """Return the field of a key that another table must know."""
+    metadata = described(zh, en, filtered=True, fixed=fixed, refers=to)
+    length = validate.Length(1, MAX_KEY_CHARS)
+    if required:
+        return Key(required=True, validate=length, metadata=metadata)
+    return Key(load_default=None, allow_none=True, validate=length, metadata=metadata)
 
 
 def optional(zh: str, en: str, max_chars: int = MAX_LABEL_CHARS, *, personal: bool = False) -> Text:

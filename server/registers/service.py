@@ -152,7 +152,7 @@ def place_values(session: Session, keeper: Keeper, rows: Sequence[Values]) -> di
     """
     wrong = missing_references(session, keeper.register, rows)
     if keeper.place is not None:
-        places = keeper.place(session, [str(row[ENTITY]) for row in rows if row.get(ENTITY)])
+        places = keeper.place(session, [row[ENTITY] for number, row in enumerate(rows) if number not in wrong])
         for number, row in enumerate(rows):
             if number not in wrong:
                 row["region"] = places[row[ENTITY]][0]

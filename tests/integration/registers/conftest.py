@@ -46,6 +46,14 @@ def credit(number: str, entity: str, **more: Any) -> dict[str, Any]:  # noqa: AN
     } | more  # fmt: skip
 
 
+def key_subject(number: str, entity: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any member
+    """A third-party platform as it is sent."""
+    return {
+        "number": number, "entity": entity, "kind": "catering", "name": "样例外卖平台", "sector": "market",
+        "contact": "李样例", "listed_on": "2026-01-01",
+    } | more  # fmt: skip
+
+
 Send = Callable[..., Any]
 
 

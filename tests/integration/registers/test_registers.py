@@ -10,12 +10,16 @@ from sqlalchemy.exc import DBAPIError
 
 from server.audit.models import AuditEvent
 from server.complaints.models import Complaint
+from server.complaints.register import KEEPER as COMPLAINTS
+from server.credit.register import KEEPER as CREDIT
 from server.errors import Problem
+from server.platforms.register import KEEPER as PLATFORMS
+from server.registers.service import Keeper
 from server.registers.tables import CSV, FORMATS, XLSX, read_rows, write_rows
 from server.runtime import Runtime
 from tests.conftest import SignIn
 from tests.field_device import body
-from tests.integration.registers.conftest import Rows, Send, complaint, credit
+from tests.integration.registers.conftest import Rows, Send, complaint, credit, key_subject
 
 
 def entered(send: Send, register: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +91,28 @@ def test_wrong_values_are_refused_by_name(send: Send, entities: Rows, field: str
     assert (refused["row"], refused["field"]) == (1, field)
     if field in ("entity", "item", "sector"):
         assert value in refused["reason"]
+
+
+@pytest.mark.parametrize("said", ["", " ", None, "X" * 65])
+@pytest.mark.parametrize("keeper", [COMPLAINTS, CREDIT, PLATFORMS], ids=lambda keeper: keeper.register.name)
+def test_references_that_say_nothing(send: Send, entities: Rows, keeper: Keeper, said: str | None) -> None:
+    """A required reference is refused by name, one that may be absent is absent; in an import the same, row by row."""
+    register = keeper.register
+    whole = {
+        "complaints": complaint("N-1"), "credit-records": credit("N-1", entities[0]["uscc"]),
+        "key-subjects": key_subject("N-1", entities[0]["uscc"]),
+    }[register.name]  # fmt: skip
+    assert register.references
+    for place, name in enumerate(register.references):
+        absent = not register.fields[name].required and said in ("", None)
+        row = {**whole, "number": f"N-{place}", name: said}
+        reply = send("POST", f"/{register.name}", json={**row, "reason": "登记"})
+        assert (reply.status_code, body(reply)[name] if absent else body(reply)["field"]) == (
+            (201, None) if absent else (422, name)
+        ), reply.text
+        report = body(send("POST", f"/{register.name}/import?reason=x", json=[row]))
+        counts = (report["unchanged"], report["by_field"])
+        assert counts == ((1, {}) if absent else (0, {name: 1})), report
 
 
 def test_codes_keep_the_label_of_their_day(send: Send, entities: Rows) -> None:
@@ -239,8 +265,7 @@ def test_every_record_of_a_register_has_its_row(send: Send, entities: Rows, rt: 
     entity = entities[0]
     made = entered(
         send, "key-subjects",
-        {"number": "PT-1", "entity": entity["uscc"], "kind": "catering", "name": "样例外卖平台", "sector": "market",
-         "contact": "李样例", "listed_on": "2026-01-01"},
+        key_subject("PT-1", entity["uscc"]),
     )  # fmt: skip
     assert (made["region"], made["contact"]) == (entity["region"], "李**")
     assert [one["id"] for one in body(send("GET", "/key-subjects?q=外卖"))["records"]] == [made["id"]]

@@ -13,7 +13,7 @@ from server.accounts.models import Account, RevokedToken, SignInCode
 from server.audit.service import record_event
 from server.errors import Problem
 from server.runtime import Runtime
-from server.web.auth import Principal, region_prefix
+from server.web.principal import Principal, region_prefix
 
 ROLES = ("admin", "operator", "auditor", "officer", "central")
 MIN_PASSWORD_CHARS = 12

@@ -12,7 +12,7 @@ from server.fieldsync.models import Journal
 from server.inspections.models import Inspection, Task
 from server.leads.models import Lead
 from server.records.models import Act, Conflict
-from server.web.auth import Principal
+from server.web.principal import Principal
 
 COUNTED: dict[str, type[Any]] = {
     "behaviors": Behavior,

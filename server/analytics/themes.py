@@ -27,7 +27,7 @@ from server.knowledge.models import Knowledge
 from server.leads.models import Lead
 from server.officers.models import Officer
 from server.platforms.models import KeySubject
-from server.web.auth import Principal
+from server.web.principal import Principal
 from server.web.scope import in_region, in_scope
 
 UNCLASSIFIED = "unclassified"

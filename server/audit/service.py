@@ -12,7 +12,7 @@ from server.audit.masking import mask
 from server.audit.models import AuditEvent
 from server.db.many_rows import insert_rows
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from server.web.scope import in_scope
 
 SYSTEM = "system"

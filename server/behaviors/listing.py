@@ -14,7 +14,7 @@ from server.behaviors.proceedings import current_content, is_issued, legal_actio
 from server.behaviors.recording import scenes_of
 from server.behaviors.reviewing import reviews_of
 from server.errors import Problem
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 
 COLUMNS = tuple(column.key for column in Proceeding.__table__.columns if column.key != "content")
 

@@ -38,7 +38,7 @@ from server.behaviors.models import Behavior, Proceeding, ProceedingStep
 from server.behaviors.service import BehaviorDraft, content_of, correct_behavior, create_behavior
 from server.errors import Problem
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 
 MIN_REASON_CHARS, MAX_REASON_CHARS = 2, 1_000
 

@@ -18,7 +18,7 @@ from server.behaviors.models import Behavior, Publication
 from server.clock import CHINA
 from server.errors import Problem
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 
 MIN_REASON_CHARS, MAX_REASON_CHARS = 2, 1_000
 BATCH = 200

@@ -16,7 +16,7 @@ from server.behaviors.models import LegalReview, LegalReviewer, Proceeding, Proc
 from server.errors import Problem
 from server.officers.models import Officer
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.acts import encode
 
 APPROVAL, CHANGES, REFUSAL = "1", "2", "3"

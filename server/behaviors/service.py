@@ -19,7 +19,7 @@ from server.behaviors.publication import enter_publication
 from server.errors import Problem
 from server.prooflog.service import enqueue
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 from sync.acts import encode
 from sync.merkle import leaf_hash
 

@@ -12,7 +12,8 @@ from server.db.many_rows import update_rows
 from server.devices.models import Device
 from server.devices.standing import HANDING_IN, MAX_SEALED_ACTS
 from server.errors import Problem
-from server.web.auth import HAND_IN, Principal
+from server.web.auth import HAND_IN
+from server.web.principal import Principal
 
 DEVICES = cast(Table, Device.__table__)
 _ASKED = ("id", "status", "revoked_at", "key_number")

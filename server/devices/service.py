@@ -18,7 +18,8 @@ from server.devices.standing import HANDING_IN, restriction
 from server.errors import Problem
 from server.officers.service import get_officer
 from server.runtime import Runtime
-from server.web.auth import HAND_IN, Principal
+from server.web.auth import HAND_IN
+from server.web.principal import Principal
 from sync.statements import enrol_statement, sign_in_statement
 
 MAX_DEVICES_PER_OFFICER = 10

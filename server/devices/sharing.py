@@ -13,7 +13,7 @@ from server.devices.models import Device
 from server.errors import Problem
 from server.officers.service import get_officer
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.statements import share_statement
 
 MAX_OFFICERS_PER_DEVICE = 8

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from server.devices.models import Device
 from server.devices.negotiation import too_old
 from server.errors import Problem
-from server.web.auth import HAND_IN, Principal, region_prefix
+from server.web.auth import HAND_IN
+from server.web.principal import Principal, region_prefix
 
 MAX_SEALED_ACTS = 10_000
 """Acts that a revoked device may hand in to quarantine."""

@@ -11,7 +11,7 @@ from server.devices.keys import verify_signature
 from server.devices.models import Device
 from server.errors import Problem
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.statements import wiped_statement
 
 MAX_LOST = 1_000_000

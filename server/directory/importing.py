@@ -21,8 +21,8 @@ from server.directory.versions import Draft, check_draft, check_register, enter_
 from server.errors import Problem
 from server.registers.tables import CSV, JOIN, JSON, XLSX, read_rows, write_rows
 from server.runtime import Runtime
-from server.web.auth import Principal
 from server.web.body import parse_json
+from server.web.principal import Principal
 
 MAX_ROWS = 20_000
 """Rows in one file."""

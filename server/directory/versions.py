@@ -28,7 +28,7 @@ from server.errors import Problem
 from server.knowledge.service import check_links
 from server.records.models import ServerState
 from server.runtime import Runtime
-from server.web.auth import Principal, in_scope
+from server.web.principal import Principal, in_scope
 
 PROVINCE = "42"
 MAX_VERSIONS = 10_000

@@ -20,9 +20,10 @@ from server.registers.definition import Region
 from server.registers.report import ImportReport
 from server.registers.schemas import ExportQuery, ImportQuery, ImportView
 from server.registers.tables import read_rows
-from server.web.auth import principal, require, require_scope
+from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
+from server.web.principal import require_scope
 from server.web.transaction import runtime, session, transactional
 
 blp = Blueprint("entities", __name__, url_prefix="/api/v1/entities", description="监管对象 Regulated entities")

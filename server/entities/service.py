@@ -22,7 +22,7 @@ from server.records.service import OfficeChange, office_write_many
 from server.registers.models import OfEntity
 from server.registers.search import check_fragment
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 
 COLUMNS = tuple(column.name for column in Entity.__table__.columns)
 ENTITY_TABLE = cast(Table, Entity.__table__)

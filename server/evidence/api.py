@@ -22,8 +22,9 @@ from server.errors import Problem
 from server.evidence import derivatives, receipts, retention, service, tus_api
 from server.evidence.missing import missing_evidence
 from server.evidence.models import Evidence, LegalHold
-from server.web.auth import principal, require, require_scope
+from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
+from server.web.principal import require_scope
 from server.web.transaction import runtime, session, transactional
 
 READERS = ("admin", "operator", "auditor", "officer")

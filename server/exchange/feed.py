@@ -21,7 +21,7 @@ from server.prooflog import service as prooflog
 from server.prooflog.models import Leaf
 from server.records.service import server_state
 from server.runtime import Runtime
-from server.web.auth import Principal, in_scope
+from server.web.principal import Principal, in_scope
 from sync.acts import encode
 from sync.cursors import Cursor, CursorError, encode_cursor, open_cursor
 from sync.digest import SetDigest, digest_of

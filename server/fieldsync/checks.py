@@ -14,8 +14,8 @@ from server.fieldsync.segment import LinkedAct, Segment
 from server.inspections.lifecycles import OFFICE_STATES
 from server.records.lines import Placement, policies_of
 from server.records.served import LiveValues
-from server.web.auth import Principal, in_scope
 from server.web.body import parse_json
+from server.web.principal import Principal, in_scope
 from server.web.problems import first_message
 from sync.acts import DELETE, ActError, Header, all_fields, check_commitments, is_erased, parse_fields, parse_header
 from sync.policies import Policy, Rule, read

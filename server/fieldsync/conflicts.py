@@ -21,8 +21,8 @@ from server.records.lines import decode_state, policies_of, view_of
 from server.records.models import Act, Conflict, SyncedRecord
 from server.records.service import OfficeChange, acts_of, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal, region_prefix, require_scope
 from server.web.body import parse_json
+from server.web.principal import Principal, region_prefix, require_scope
 from sync.dots import Dot, parse_dot
 from sync.merge import Verdict, past
 from sync.merge import sides as sides_of

@@ -33,7 +33,7 @@ from server.records.held import Key
 from server.records.models import Act, SyncedRecord
 from server.records.service import server_state
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 from sync.acts import encode
 from sync.dots import Dot, parse_dot
 from sync.registers import Live, RecordState, from_live

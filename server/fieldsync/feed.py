@@ -21,7 +21,7 @@ from server.records.feed import FeedScope, Held, Page, read_page
 from server.records.models import Act
 from server.records.service import read_state
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.acts import encode
 from sync.cursors import Cursor, CursorError, ForeignCursorError, decode_cursor, encode_cursor
 

@@ -16,8 +16,8 @@ from server.db.engine import IN_LIST_LIMIT
 from server.errors import Problem
 from server.fieldsync.models import ActRuling, ErasedAct
 from server.records.models import Act, Conflict, SyncedRecord
-from server.web.auth import Principal, require_scope
 from server.web.body import parse_json
+from server.web.principal import Principal, require_scope
 from sync.dots import Dot, parse_dot
 
 CHUNK = 200

@@ -32,8 +32,8 @@ from server.records.lines import Placement
 from server.records.models import Act
 from server.records.service import epoch_and_erasures
 from server.runtime import Runtime
-from server.web.auth import Principal
 from server.web.body import parse_json
+from server.web.principal import Principal
 from sync.acts import DELETE, ActParts
 from sync.clocks import Correction, stamp
 from sync.dots import Dot

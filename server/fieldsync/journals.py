@@ -11,7 +11,7 @@ from server.errors import Problem
 from server.fieldsync.models import Journal
 from server.records.models import Act
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.journal import MAX_JOURNAL_GAP, SegmentHead
 
 JOURNALS = cast(Table, Journal.__table__)

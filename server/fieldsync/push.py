@@ -21,8 +21,8 @@ from server.records.batch import RecordBatch
 from server.records.models import Act
 from server.records.service import epoch_and_erasures
 from server.runtime import Runtime
-from server.web.auth import Principal
 from server.web.body import parse_json
+from server.web.principal import Principal
 from sync.acts import encode
 from sync.clocks import Correction, Exchange
 from sync.ids import is_id

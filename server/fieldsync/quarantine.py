@@ -29,7 +29,7 @@ from server.records.lines import Placement
 from server.records.models import Act
 from server.records.service import OfficeChange, assignees_of, get_record, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 from sync.acts import MAX_SEEN
 from sync.dots import Dot, parse_dot
 from sync.merge import Verdict

@@ -10,7 +10,7 @@ from server.fieldsync.scrub import damaged_among, repair
 from server.records.feed import read_lines, read_page
 from server.records.held import Key
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.digest import MAX_PREFIX_DIGITS, MAX_RANGE_PAIRS, SetDigest, total
 
 MAX_RECORDS = 500

@@ -20,8 +20,8 @@ from server.records.lines import decode_state, view_of
 from server.records.models import Act, Conflict, SyncedRecord
 from server.records.service import OfficeChange, acts_of, get_view, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal
 from server.web.body import parse_json
+from server.web.principal import Principal
 from sync.acts import DELETE
 from sync.dots import Dot, parse_dot
 from sync.registers import DELETED, RecordState

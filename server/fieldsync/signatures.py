@@ -5,7 +5,7 @@ from functools import partial
 
 from server.devices.keys import SigningKeys, former_keys, verify_segment
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.journal import SegmentHead
 
 

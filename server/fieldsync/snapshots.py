@@ -20,7 +20,7 @@ from server.records.feed import FeedScope, shared_part
 from server.records.models import SyncedRecord
 from server.records.service import server_state
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 
 MIN_RECORDS = 1_000
 """A part with fewer shared records comes by the feed as quickly."""

@@ -11,8 +11,8 @@ from server.devices.service import get_device
 from server.errors import Problem
 from server.fieldsync.models import Journal, SegmentSignature
 from server.records.models import Act
-from server.web.auth import Principal
 from server.web.body import parse_json
+from server.web.principal import Principal
 from sync.clocks import Basis, Correction, error_ms, reading_of
 
 

@@ -11,7 +11,7 @@ from server.fieldsync.history import read_act
 from server.fieldsync.models import ActRuling, OverdueAct
 from server.fieldsync.quarantine import unmerged_act
 from server.records.models import Act
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.dots import parse_dot
 from sync.merge import Verdict
 

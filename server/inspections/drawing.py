@@ -28,7 +28,7 @@ from server.inspections.draw_file import (
 )
 from server.officers.models import Officer, OfficerAvoidance
 from server.runtime import Runtime
-from server.web.auth import region_prefix
+from server.web.principal import region_prefix
 
 GRADES = ("A", "B", "C", "D")
 STRATA = (

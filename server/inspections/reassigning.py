@@ -13,7 +13,7 @@ from server.records.lines import Placement
 from server.records.placing import Move, move_records, whole_inspection
 from server.records.service import OfficeChange, assignees_of, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 
 MIN_REASON_CHARS = 2
 MAX_REASON_CHARS = 2_000

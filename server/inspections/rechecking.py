@@ -39,7 +39,7 @@ from server.records.lines import Placement
 from server.records.placing import Move, move_records
 from server.records.service import assignees_of, get_view
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 
 RECHECK_WITHIN_S = 5 * 86_400
 """Time for a re-check whose deadline has passed or is close."""

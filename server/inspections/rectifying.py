@@ -17,7 +17,7 @@ from server.inspections.projections import FollowedRecord, instant
 from server.records.lines import view_of
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 
 MIN_REASON_CHARS, MAX_REASON_CHARS = 2, 1_000
 MAX_REPORT_CHARS = 2_000

@@ -24,7 +24,7 @@ from server.records.lines import Placement
 from server.records.models import RecordAssignee
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal, in_scope
+from server.web.principal import Principal, in_scope
 
 OFFICERS_PER_TASK = 2
 """At least two certified officers carry out an inspection."""

@@ -6,9 +6,10 @@ from marshmallow import Schema, fields, validate
 
 from server.leads import service
 from server.leads.models import Lead
-from server.web.auth import principal, require, require_scope
+from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
+from server.web.principal import require_scope
 from server.web.transaction import session, transactional
 
 blp = Blueprint("leads", __name__, url_prefix="/api/v1/leads", description="线索 Leads")

@@ -17,7 +17,7 @@ from server.registers.importing import CHUNK_ROWS, numbered_chunks
 from server.registers.report import ImportReport
 from server.registers.tables import Row
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from server.web.scope import sees
 
 MAX_REASON_CHARS = 1_000

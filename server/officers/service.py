@@ -17,7 +17,7 @@ from server.records.service import OfficeChange, office_write_many
 from server.registers.search import name_words, region_words
 from server.registers.service import INDEX
 from server.runtime import Runtime
-from server.web.auth import region_prefix
+from server.web.principal import region_prefix
 
 ENTERED = "初始录入 / entered with the platform"
 

@@ -22,7 +22,7 @@ from server.officers.models import Officer
 from server.pages.labels import TABLES
 from server.records.models import Conflict, SyncedRecord
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.registers import DELETED
 
 LIST_LIMIT = 200

@@ -13,7 +13,7 @@ from server.pages.overview_values import Count, Part, TreeHead
 from server.telemetry.letters import REPLAYED
 from server.telemetry.models import DeadLetter, Sensor, StoredReading
 from server.telemetry.service import counters
-from server.web.auth import Principal
+from server.web.principal import Principal
 from server.web.scope import in_scope
 
 OPEN_LEADS = ("generated", "pushed", "signed_for", "verifying")

@@ -13,7 +13,7 @@ from server.officers.models import Officer
 from server.pages.overview_values import ConflictRow, DeviceRow
 from server.records.lines import decode_state
 from server.records.models import Conflict, SyncedRecord
-from server.web.auth import Principal
+from server.web.principal import Principal
 from server.web.scope import in_scope
 from sync.registers import DELETED, RecordState
 

@@ -11,7 +11,7 @@ from server.leads.models import Lead
 from server.pages.figures import OPEN_LEADS
 from server.pages.outline import load_outline, prefecture_code
 from server.pages.overview_values import LeadRow, MapPoint, MapView, PrefectureRow
-from server.web.auth import Principal
+from server.web.principal import Principal
 from server.web.scope import in_region, in_scope
 
 ENTITIES_DRAWN = 3_000

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from server.pages import figures, listings, map_view, recorded
 from server.pages.overview_values import Overview
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 
 CONFLICTS_SHOWN = 5
 DAY_ZONE = ZoneInfo("Asia/Shanghai")

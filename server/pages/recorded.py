@@ -12,7 +12,7 @@ from server.clock import from_ms
 from server.pages.overview_values import BehaviorRow, Count, Part, TreeHead
 from server.prooflog.models import Leaf
 from server.prooflog.service import latest_head, pending_count
-from server.web.auth import Principal
+from server.web.principal import Principal
 from server.web.scope import in_scope
 
 BEHAVIORS_SHOWN = 8

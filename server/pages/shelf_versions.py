@@ -13,7 +13,7 @@ from server.directory.contents import LABELS, differences
 from server.directory.versions import find_versions, list_versions
 from server.pages import labels
 from server.pages.shelf_values import PAGE, Choice, Line, Sheet, Step, said
-from server.web.auth import Principal
+from server.web.principal import Principal
 
 CODED = {"item_type": "behavior_kind", "level": "exercise_level", "sector": "sector"}
 BEHAVIOR_FACTS = {

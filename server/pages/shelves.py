@@ -31,7 +31,7 @@ from server.platforms.register import PLATFORMS
 from server.registers import service
 from server.registers.definition import BEIJING, Register
 from server.registers.schemas import shown
-from server.web.auth import Principal, require_scope
+from server.web.principal import Principal, require_scope
 
 HISTORY = 200
 SHOWN_COLUMNS = 3

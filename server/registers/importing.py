@@ -19,7 +19,7 @@ from server.registers.rows import Values, check_scope, load_row, unknown_referen
 from server.registers.service import Keeper, by_key, change, enter, may_change, place_values
 from server.registers.tables import Row
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 
 CHUNK_ROWS = 500
 """Rows in one transaction."""

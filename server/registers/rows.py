@@ -12,7 +12,7 @@ from server.db.engine import IN_LIST_LIMIT
 from server.errors import Problem
 from server.registers.definition import Register
 from server.registers.tables import JOIN, Row
-from server.web.auth import Principal, in_scope
+from server.web.principal import Principal, in_scope
 
 Values = dict[str, Any]
 MAX_QUOTED_CHARS = 80

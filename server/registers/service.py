@@ -13,7 +13,7 @@ from server.registers.definition import Register
 from server.registers.rows import Values, check_scope, missing_references, plain, unknown_reference
 from server.registers.search import Index, asked_region, check_fragment, fold, name_words, region_words
 from server.runtime import Runtime
-from server.web.auth import Principal, in_scope
+from server.web.principal import Principal, in_scope
 from server.web.scope import in_scope as scope_condition
 from server.web.scope import sees
 

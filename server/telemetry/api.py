@@ -12,9 +12,10 @@ from server.telemetry import service
 from server.telemetry.letters import OPEN, REPLAYED, REQUESTED
 from server.telemetry.models import DeadLetter, Sensor
 from server.telemetry.provisioning_api import TypeChannelSchema
-from server.web.auth import principal, require, require_scope
+from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
+from server.web.principal import require_scope
 from server.web.transaction import runtime, session, transactional
 
 blp = Blueprint("telemetry", __name__, url_prefix="/api/v1/telemetry", description="监测数据 Telemetry")

@@ -13,9 +13,10 @@ from server.telemetry.gaps import list_gaps
 from server.telemetry.models import DeviceType, Sensor, SensorPeriod
 from server.telemetry.registry import PERIODS
 from server.telemetry.signals import presence_of
-from server.web.auth import principal, require, require_scope
+from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
+from server.web.principal import require_scope
 from server.web.transaction import runtime, session, transactional
 
 blp = Blueprint("provisioning", __name__, url_prefix="/api/v1/telemetry", description="监测设备管理 Provisioning")

@@ -21,8 +21,9 @@ from server.telemetry.rule_schemas import (
 )
 from server.telemetry.service import PROVINCE_CHARS
 from server.telemetry.staleness import EVERY_SENSOR
-from server.web.auth import principal, require, require_scope
+from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
+from server.web.principal import require_scope
 from server.web.transaction import runtime, session, transactional
 
 blp = Blueprint("rules", __name__, url_prefix="/api/v1/telemetry/rules", description="非现场监管规则 Rules")

@@ -8,9 +8,10 @@ from schemas.telemetry import FACTORS, HOUR, KIND_NUMBERS, TIER_NUMBERS, parse_t
 from server.errors import Problem
 from server.telemetry import service
 from server.telemetry.series import RAW, Selection, chart, list_aggregates
-from server.web.auth import principal, require, require_scope
+from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import PageQuery
+from server.web.principal import require_scope
 from server.web.transaction import session, transactional
 
 blp = Blueprint("series", __name__, url_prefix="/api/v1/telemetry", description="监测数据序列 Series")

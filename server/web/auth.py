@@ -1,4 +1,4 @@
-"""Who is asking: signed tokens (JWT, HS256), roles on every view, and scope by region and department.
+"""Who is asking: signed tokens (JWT, HS256), and roles on every view.
 
 A token only names its subject. Role, region, department and bindings are read from the database at each request, so
 that a revocation works at once. Browsers carry the same token in a cookie and prove each change with a CSRF token.
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from server.config import load_previous_secret, load_secret
 from server.errors import Problem
 from server.runtime import Runtime
+from server.web.principal import Principal
 
 COOKIE = "fieldproof_session"
 CSRF_HEADER = "X-CSRF-Token"
@@ -36,29 +37,6 @@ AUDIENCES = ("account", "device", HAND_IN)
 View = Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class Principal:
-    """The authenticated caller."""
-
-    subject: str
-    """Account id or device id."""
-    role: str
-    """admin, operator, auditor, officer, device, hand-in or central."""
-    region: str
-    """Division-code prefix without trailing zero pairs: `42` is the province, `420106` a county."""
-    department: str
-    """Department code; empty means all departments."""
-    officers: tuple[str, ...] = ()
-    """Officer ids the caller acts for."""
-    device: str | None = None
-    restriction: str = ""
-    """Code of the problem that keeps the caller from what else its kind may do."""
-    public_key: bytes = b""
-    """The key by which a device signs."""
-    key_number: int = 0
-    """How many keys a device has had."""
-
-
 PrincipalLoader = Callable[[Session, str], Principal]
 """Loads a subject by id; raises `Problem('unauthenticated')` if it may not act any more."""
 
@@ -70,29 +48,6 @@ class Token:
     text: str
     jti: str
     expires_at_ms: int
-
-
-def region_prefix(code: str) -> str:
-    """Return a division code without its trailing zero pairs: 420000 → 42, 420100 → 4201, 420106001 → itself."""
-    if len(code) == 6:
-        while len(code) > 2 and code.endswith("00"):
-            code = code[:-2]
-    return code
-
-
-def in_scope(caller: Principal, region: str, department: str) -> bool:
-    """Tell whether something in `region` (division code) and `department` is the caller's business."""
-    return region.startswith(caller.region) and caller.department in ("", department)
-
-
-def require_scope(caller: Principal, region: str, department: str) -> None:
-    """Raise `not-found` for what is outside the caller's scope: its existence is not the caller's business either.
-
-    Raises:
-        Problem: `not-found`.
-    """
-    if not in_scope(caller, region, department):
-        raise Problem("not-found")
 
 
 def issue_token(rt: Runtime, audience: str, subject: str, lifetime_s: int) -> Token:

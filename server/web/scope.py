@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, and_, or_, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from server.web.auth import Principal
+from server.web.principal import Principal
 
 AFTER_DIGITS = "~"
 """Sorts behind every digit, so that a prefix becomes a range that an index can serve."""

@@ -17,7 +17,7 @@ from server.records.batch import RecordBatch
 from server.records.models import Act, ServerState, SyncedRecord
 from server.runtime import Runtime
 from server.verifying import verify_everything
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.acts import ActParts, commitment
 from tests.conftest import SignIn
 from tests.contract.test_decisions import Desk, record_of

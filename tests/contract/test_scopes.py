@@ -16,7 +16,7 @@ from server.records.lines import Placement
 from server.records.placing import Move, move_records
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from sync.cursors import Cursor, encode_cursor
 from sync.digest import digest_of, record_pair, total
 from tests.conftest import FakeClock

@@ -20,7 +20,7 @@ from server.records.lines import Placement
 from server.records.models import SyncedRecord
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from tests.field_device import FieldDevice, World, make_world
 
 RECORDS = 250

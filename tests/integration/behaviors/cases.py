@@ -11,7 +11,7 @@ from server.behaviors.models import Behavior
 from server.behaviors.reviewing import appoint
 from server.behaviors.service import BehaviorDraft, create_behavior
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from tests.conftest import SignIn
 from tests.integration.exchange.behaviors import DEPARTMENT, WUHAN, sample_content
 

@@ -24,7 +24,7 @@ from server.behaviors.service import content_of
 from server.errors import Problem
 from server.prooflog.models import PendingLeaf
 from server.runtime import Runtime
-from server.web.auth import Principal
+from server.web.principal import Principal
 from tests.integration.behaviors.cases import CONTENT, GIVEN, inspected, person
 
 ACTIONS = sorted({one.action for machine in LIFECYCLES.values() for one in machine.transitions})

@@ -12,7 +12,7 @@ from server.records.models import Act, SyncedRecord
 from server.restoring import back_up, begin_new_life, put_back
 from server.runtime import Runtime
 from server.verifying import verify_everything
-from server.web.auth import Principal
+from server.web.principal import Principal
 from tests.integration.device_sim.conftest import MakeHandheld, Platform
 from tests.integration.device_sim.test_handheld_sync import ALONE, PAIRED, blockers, closed, dispatched, visits
 

@@ -26,7 +26,7 @@ from server.registers.search import fold
 from server.registers.tables import CSV, read_rows
 from server.runtime import Runtime
 from server.tables import METADATA
-from server.web.auth import Principal
+from server.web.principal import Principal
 from tests.conftest import FakeClock, SignIn
 from tests.field_device import body
 

@@ -19,7 +19,7 @@ from server.records.models import Conflict
 from server.runtime import Runtime
 from server.telemetry.letters import OPEN, REPLAYED, REQUESTED
 from server.telemetry.models import DeadLetter
-from server.web.auth import Principal
+from server.web.principal import Principal
 from tests.e2e.pages_world import READINGS, World, build_world
 from tests.integration.telemetry.programs import register
 

@@ -22,7 +22,7 @@ from server.registers import service
 from server.registers.rows import load_row
 from server.runtime import Runtime
 from server.tables import METADATA
-from server.web.auth import Principal
+from server.web.principal import Principal
 from tests.conftest import FakeClock
 from tests.integration.registers.conftest import PAIRS, ROWS, complaint
 from tests.integration.registers.test_themes import fill

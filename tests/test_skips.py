@@ -27,12 +27,12 @@ MODULE = 'import pytest\n\npytest.skip("another-program is missing", allow_modul
 
 
 def run_suite(folder: Path, *args: str, forbid: str) -> subprocess.CompletedProcess[str]:
-    """Run the sample suite in a session of its own, under the plugin alone."""
+    """Run the sample suite in a session of its own, under this plugin and the one for workers alone."""
     (folder / "test_sample.py").write_text(SUITE)
     (folder / "test_module.py").write_text(MODULE)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-p", "tests.plugins.skips", *args]
-    env = os.environ | {FORBID_VARIABLE: forbid, "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "tests.plugins.skips", *args]
+    env = os.environ | {FORBID_VARIABLE: forbid, "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 

@@ -13,6 +13,7 @@ from server.behaviors.models import Proceeding, ProceedingStep
 from server.behaviors.proceedings import current_content, is_issued, legal_actions
 from server.behaviors.recording import scenes_of
 from server.behaviors.reviewing import reviews_of
+from server.entities.models import Entity
 from server.errors import Problem
 from server.web.principal import Principal, require_scope
 
@@ -42,6 +43,13 @@ def list_proceedings(
     if after:
         query = query.where(Proceeding.id < after)
     return session.execute(query.order_by(Proceeding.id.desc()).limit(limit)).scalars().all()
+
+
+def subjects_of(session: Session, rows: Sequence[Proceeding]) -> dict[str, str]:
+    """Return the names of the entities that proceedings are about, by entity id, in one query."""
+    wanted = {row.entity for row in rows if row.entity}
+    found = session.execute(select(Entity.id, Entity.name).where(Entity.id.in_(wanted)))
+    return {row.id: row.name for row in found}
 
 
 def get_proceeding(session: Session, caller: Principal, proceeding: str) -> Proceeding:

@@ -74,14 +74,18 @@ def overview() -> str:
         raise Problem("not-found", field="view")
     overdue = True if request.args.get("overdue") else None
     rows: Any
+    subjects: dict[str, str] = {}
     if view == "proceedings":
         rows = listing.list_proceedings(session(), principal(), listing.Wanted(), limit=LIST_LIMIT)
+        subjects = listing.subjects_of(session(), rows)
     elif view == "orders":
         rows = list_orders(session(), runtime(), principal(), OrderFilter(overdue=overdue), limit=LIST_LIMIT)
     else:
         wanted = PublicationFilter(overdue=overdue)
         rows = list_publications(session(), runtime(), principal(), wanted, limit=LIST_LIMIT)
-    return render_template("pages/behavior_list.html", rows=rows, view=view, overdue=overdue, here="behaviors")
+    return render_template(
+        "pages/behavior_list.html", rows=rows, subjects=subjects, view=view, overdue=overdue, here="behaviors"
+    )
 
 
 @blp.get("/behaviors/<proceeding_id>")

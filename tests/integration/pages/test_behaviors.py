@@ -6,12 +6,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from server.behaviors.lifecycles import COERCION, OTHER, PENALTY, PUBLICATION
+from server.entities.models import Entity
+from server.entities.service import add_entities
 from server.inspections.lifecycles import RECTIFICATION
 from server.pages.behaviors_api import action_label, state_label
 from server.runtime import Runtime
 from server.web.auth import COOKIE
 from tests.conftest import SignIn
 from tests.integration.behaviors.cases import Office, inspected, office
+from tests.integration.registers.conftest import ROWS
 
 
 @pytest.fixture
@@ -32,10 +35,15 @@ def page(desk: Office, path: str, status: int = 200) -> str:
 def test_a_proceeding_is_taken_on_by_form(desk: Office, rt: Runtime) -> None:
     """The list leads to it; its page shows the course and the legal steps; an illegal one is explained."""
     with rt.db.write() as session:
-        number = inspected(session, rt)
+        add_entities(session, rt, [Entity(**ROWS[0])], author="op")
+        number = inspected(session, rt, entity=ROWS[0]["id"])
     made = desk.open("other", number, measures="样例约谈")
     path = f"/behaviors/{made['id']}"
-    assert path in page(desk, "/behaviors")
+    listed = page(desk, "/behaviors")
+    assert path in listed
+    assert ROWS[0]["name"] in listed
+    assert "Changed" in listed
+    assert "Deadline" not in listed
     shown = page(desk, path)
     assert 'value="issue"' in shown
     assert 'value="close"' not in shown

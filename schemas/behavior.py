@@ -4,12 +4,13 @@ Fields and which of them are required: the national field lists summarised in th
 are data (`schemas/codes`). A behavior's content is the JSON that :func:`behavior_schema` accepts, stored as bytes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import date, timedelta, timezone
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from schemas.codes import Code
+from schemas.codes import Code, of_their_days
 from schemas.identifiers import check_checklist_code, check_item_code, check_region, check_resident_number, check_uscc
 from schemas.kinds.base import MAX_LABEL_CHARS, MAX_TEXT_CHARS, Instant
 
@@ -26,6 +27,7 @@ CITIZEN = "1"
 """Nature of a counterpart that is a natural person; what identifies one is personal data."""
 PERSONAL_OF_CITIZENS = ("object", "counterpart_name", "certificate_number", "registered_address", "operating_address")
 
+CHINA = timezone(timedelta(hours=8))
 _CERTIFICATE_CHECKS = {UNIFIED_CODE: check_uscc, RESIDENT_CARD: check_resident_number}
 
 
@@ -167,9 +169,9 @@ class CoercionBehaviorSchema(FollowingBehaviorSchema):
 
     @validates_schema
     def _coercion_rules(self, data: Mapping[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow passes more
-        """Ended after started."""
-        if "ended_at" in data and "started_at" in data and _at(data["ended_at"]) < _at(data["started_at"]):
-            raise ValidationError("结束时间早于开始时间 / ended before started", "ended_at")
+        """Ended, and extended, after started."""
+        _in_order(data, "started_at", "extended_until")
+        _in_order(data, "started_at", "ended_at")
 
 
 class OtherBehaviorSchema(FollowingBehaviorSchema):
@@ -181,6 +183,11 @@ class OtherBehaviorSchema(FollowingBehaviorSchema):
     started_at = Instant()
     ended_at = Instant()
 
+    @validates_schema
+    def _other_rules(self, data: Mapping[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow passes more
+        """Ended after started."""
+        _in_order(data, "started_at", "ended_at")
+
 
 SCHEMAS: dict[str, type[InspectionBehaviorSchema]] = {
     "inspection": InspectionBehaviorSchema,
@@ -190,6 +197,12 @@ SCHEMAS: dict[str, type[InspectionBehaviorSchema]] = {
 }
 
 
+def days_of(content: Mapping[str, Any]) -> list[date]:
+    """Return the days of a behavior in China: when it was decided, if it says so, and when the inspection was made."""
+    said = (content.get(name) for name in ("decided_at", "inspected_at"))
+    return [_at(text).astimezone(CHINA).date() for text in said if text]
+
+
 def personal_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a behavior's content that are personal data: none where the counterpart is a firm."""
     if content.get("counterpart_nature") != CITIZEN:
@@ -197,13 +210,24 @@ def personal_content(content: Mapping[str, Any]) -> dict[str, Any]:
     return {name: content[name] for name in PERSONAL_OF_CITIZENS if name in content}
 
 
-def behavior_schema(kind: str) -> InspectionBehaviorSchema:
+def behavior_schema(kind: str, days: Collection[date] = ()) -> InspectionBehaviorSchema:
     """Return the schema of a kind of behavior (a code of the table `behavior_kind`).
+
+    Args:
+        kind: which.
+        days: of what it says already: the codes of those days count as well.
 
     Raises:
         KeyError: there is no such kind.
     """
-    return SCHEMAS[kind]()
+    schema = SCHEMAS[kind]()
+    return of_their_days(schema, days) if days else schema
+
+
+def _in_order(data: Mapping[str, Any], first: str, then: str) -> None:
+    """Refuse an end before its beginning, where both are given."""
+    if first in data and then in data and _at(data[then]) < _at(data[first]):
+        raise ValidationError("早于开始时间 / before it started", then)
 
 
 def _at(text: str) -> Any:  # noqa: ANN401 - a datetime; marshmallow's field is untyped

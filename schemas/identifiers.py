@@ -7,6 +7,7 @@ and a form can say the same thing.
 from __future__ import annotations
 
 import re
+from operator import mul
 
 USCC_LENGTH = 18
 USCC_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
@@ -14,12 +15,13 @@ USCC_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 USCC_DEPARTMENTS = "123456789ANY"
 """First character, the registering department: GB 32100-2015 with its later additions; A, N and Y are in use."""
 
+_USCC_VALUES = {letter: value for value, letter in enumerate(USCC_ALPHABET)}
 _USCC_WEIGHTS = [pow(3, place, 31) for place in range(17)]
 _USCC_FORM = re.compile(rf"[{USCC_DEPARTMENTS}][{USCC_ALPHABET}][0-9]{{6}}[{USCC_ALPHABET}]{{10}}")
 
 _ORGANISATION_FORM = re.compile(r"[0-9A-Z]{8}[0-9X]")
 _ORGANISATION_WEIGHTS = (3, 7, 9, 10, 5, 8, 4, 2)
-_ORGANISATION_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ORGANISATION_VALUES = {letter: value for value, letter in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
 
 ITEM_CODE_DIGITS = 14
 _ITEM_FORM = re.compile(r"[0-9]{14}")
@@ -51,16 +53,13 @@ _RESIDENT_CHECKS = "10X98765432"
 
 def uscc_check_character(first_17: str) -> str:
     """Check character of a USCC over its first 17 characters (GB 32100-2015, 5.2)."""
-    total = sum(USCC_ALPHABET.index(letter) * weight for letter, weight in zip(first_17, _USCC_WEIGHTS, strict=True))
+    total = sum(map(mul, map(_USCC_VALUES.__getitem__, first_17), _USCC_WEIGHTS))
     return USCC_ALPHABET[-total % 31]
 
 
 def organisation_check_character(first_8: str) -> str:
     """Check character of an organisation code over its first 8 characters (GB 11714-1997)."""
-    total = sum(
-        _ORGANISATION_ALPHABET.index(letter) * weight
-        for letter, weight in zip(first_8, _ORGANISATION_WEIGHTS, strict=True)
-    )
+    total = sum(map(mul, map(_ORGANISATION_VALUES.__getitem__, first_8), _ORGANISATION_WEIGHTS))
     return "0123456789X0"[11 - total % 11]
 
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
-from marshmallow import fields, validate
+from marshmallow import Schema, fields, validate
 
 MAX_CODE_CHARS = 32
 """Longest code in any table."""
 
+SchemaT = TypeVar("SchemaT", bound=Schema)
 _FOLDER = files(__name__) / "tables"
 
 
@@ -73,6 +74,10 @@ class CodeTable:
         version = self.current if day is None else self.in_force(day)
         return version.entries.get(code)
 
+    def of_time(self, code: str, day: date | None) -> CodeEntry | None:
+        """The entry of a code in a record of a day: as it stood then, or for one that came later as it is now."""
+        return self.find(code, day) or self.find(code)
+
     def label(self, code: str, day: date | None = None) -> str:
         """Label of a code for people; a code the table does not know is shown as it is."""
         entry = self.find(code, day)
@@ -118,15 +123,33 @@ def _parse_version(document: Mapping[str, Any]) -> CodeVersion:
 
 
 class Code(fields.String):
-    """A marshmallow field whose value is a code of the current version of a table."""
+    """A marshmallow field whose value is a code of the current version of a table, see also :func:`of_their_days`."""
 
     def __init__(self, table: str, **kwargs: Any) -> None:  # noqa: ANN401 - passed on to marshmallow unchanged
         """Bind the field to the table of that name; the other arguments are those of `fields.String`."""
         self.table = code_table(table)
-        entries: Iterable[CodeEntry] = self.table.current.entries.values()
-        known = validate.OneOf(
-            [entry.code for entry in entries],
-            [entry.label for entry in entries],
-            error=f"不在代码表“{self.table.zh}”中 / not in the code table {self.table.name}",
-        )
-        super().__init__(validate=known, **kwargs)
+        super().__init__(validate=self._known(self.table.current.entries), **kwargs)
+
+    def accept_of(self, days: Iterable[date]) -> None:
+        """Accept the codes that were in force on some days as well."""
+        entries = dict(self.table.current.entries)
+        for day in days:
+            entries |= {code: entry for code, entry in self.table.in_force(day).entries.items() if code not in entries}
+        self.validators = [self._known(entries)]
+
+    def _known(self, entries: Mapping[str, CodeEntry]) -> validate.OneOf:
+        labels = [entry.label for entry in entries.values()]
+        reason = f"不在代码表“{self.table.zh}”中 / not in the code table {self.table.name}"
+        return validate.OneOf(list(entries), labels, error=reason)
+
+
+def of_their_days(schema: SchemaT, days: Iterable[date]) -> SchemaT:
+    """Let the codes of a schema's fields be those of a record of some days: what was true then may be said again.
+
+    A record whose code has left its table since can be corrected, and imported again, without being rewritten.
+    """
+    for field in schema.fields.values():
+        inner = field.inner if isinstance(field, fields.List) else field
+        if isinstance(inner, Code):
+            inner.accept_of(days)
+    return schema

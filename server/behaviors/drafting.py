@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from schemas.behavior import SCHEMAS, behavior_schema
+from schemas.behavior import SCHEMAS, behavior_schema, days_of
 from server.behaviors.lifecycles import (
     DECISION_FIELDS,
     EDITABLE,
@@ -83,7 +83,7 @@ def write_content(row: Proceeding, change: Mapping[str, Any], *, reviewed: bool 
     content = {**row.content, **change}
     content = {name: value for name, value in content.items() if value is not None}
     checked = content | {"reported_at": content["inspected_at"]}
-    errors = behavior_schema(row.kind).validate(checked, partial=True)
+    errors = behavior_schema(row.kind, days_of(content)).validate(checked, partial=True)
     errors.pop("legal_review_opinion", None)  # a major case is not approved before its review
     if errors:
         name, reason = next(iter(errors.items()))

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
-from schemas.behavior import CITIZEN
+from schemas.behavior import CITIZEN, days_of
 from schemas.codes import code_table
 
 PUBLIC_FIELDS: Mapping[str, str] = {
@@ -27,19 +28,20 @@ HIDDEN = "****"
 
 
 def public_fields(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what may be published of a behavior: codes with their labels, texts without personal data.
+    """Return what may be published of a behavior: codes with the labels of its day, texts without personal data.
 
     A citizen is named by surname only and without a number; identity, card and telephone numbers and mail addresses
     are masked in every text, and so is the citizen's name wherever it occurs.
     """
     citizen = content.get("counterpart_nature") == CITIZEN
     name = str(content.get("counterpart_name") or "") if citizen else ""
+    day = next(iter(days_of(content)), None)
     shown: dict[str, Any] = {}
     for field, table in PUBLIC_FIELDS.items():
         value = content.get(field)
         if value is None or (citizen and field == "certificate_number"):
             continue
-        shown[field] = value if field == "certificate_number" else _shown(value, table, name)
+        shown[field] = value if field == "certificate_number" else _shown(value, table, name, day)
     if citizen and name:
         shown["counterpart_name"] = mask_name(name)
     return shown
@@ -61,12 +63,12 @@ def mask_text(text: str, name: str = "") -> str:
     return MAIL.sub(lambda found: found[0][:1] + HIDDEN, text)
 
 
-def _shown(value: Any, table: str, name: str) -> Any:  # noqa: ANN401 - any JSON value
+def _shown(value: Any, table: str, name: str, day: date | None) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, list):
-        return [_shown(one, table, name) for one in value]
+        return [_shown(one, table, name, day) for one in value]
     if not isinstance(value, str):
         return value
     if table:
-        entry = code_table(table).find(value)
+        entry = code_table(table).of_time(value, day)
         return {"code": value, "zh": entry.zh, "en": entry.en} if entry else mask_text(value, name)
     return mask_text(value, name)

@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schemas.behavior import SCHEMAS, behavior_schema, personal_content
+from schemas.behavior import SCHEMAS, behavior_schema, days_of, personal_content
 from server.audit.service import SYSTEM, changed_fields, record_event
 from server.behaviors.models import Behavior, Proceeding
 from server.behaviors.publication import enter_publication
@@ -109,8 +109,9 @@ def _write(
     version: int,
     previous: str | None,
 ) -> Behavior:
+    told_before = draft.kind != "inspection" or previous is not None
     try:
-        behavior_schema(draft.kind).load(dict(content))
+        behavior_schema(draft.kind, days_of(content) if told_before else ()).load(dict(content))
     except ValidationError as error:
         messages = error.messages if isinstance(error.messages, dict) else {"": error.messages}
         field, reason = next(iter(messages.items()))

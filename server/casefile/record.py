@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def record_of(session: Session, case: Case, pictures: Mapping[str, bytes] | None
     lines = {(row["kind"], row["id"]): row["line"].encode() for row in case.records}
     state = decode_state(lines["inspection", case.inspection])
     fields = view_of("inspection", state)
+    day = _day(fields.get("inspected_at"))
     officers = get_officers(session, fields.get("officers") or [])
     entity = session.get(Entity, fields["entity"]) if fields.get("entity") else None
     item = session.get(SupervisionItem, fields["item"]) if fields.get("item") else None
@@ -73,14 +74,14 @@ def record_of(session: Session, case: Case, pictures: Mapping[str, bytes] | None
         "checklist": f"{checklist.name}（第 {checklist.version} 版）" if checklist else "",
         "officers": [[one.name, one.certificate_number] for one in _in_order(fields.get("officers"), officers)],
         "time": _span(fields),
-        "form": _label("inspection_form", fields.get("form")),
-        "method": _label("inspection_method", fields.get("method")),
+        "form": _label("inspection_form", fields.get("form"), day),
+        "method": _label("inspection_method", fields.get("method"), day),
         "place": _place(fields.get("position")),
         "scene": fields.get("scene") or "",
-        "answers": sorted(_answer(one, checklist) for one in answers),
+        "answers": sorted(_answer(one, checklist, day) for one in answers),
         "statement": _personal(case, fields, "statement"),
         "opinion": _personal(case, fields, "party_opinion"),
-        "result": _legal(state, "inspection", "result", _label("inspection_result", fields.get("result"))),
+        "result": _legal(state, "inspection", "result", _label("inspection_result", fields.get("result"), day)),
         "conclusion": _legal(state, "inspection", "conclusion", fields.get("conclusion") or ""),
         "orders": [_order(one) for one in orders],
         "notes": [str(note) for note in fields.get("notes") or []],
@@ -117,8 +118,9 @@ def _in_order(ids: Sequence[str] | None, officers: Mapping[str, Officer]) -> lis
     return [officers[one] for one in ids or [] if one in officers]
 
 
-def _label(table: str, code: str | None) -> str:
-    entry = code_table(table).find(code) if code else None
+def _label(table: str, code: str | None, day: date | None) -> str:
+    """The label of a code as it was on the day of the visit."""
+    entry = code_table(table).of_time(code, day) if code else None
     return entry.zh if entry else code or ""
 
 
@@ -128,6 +130,10 @@ def _time(at: datetime) -> str:
 
 def _instant(text: str | None) -> str:
     return _time(datetime.fromisoformat(text)) if text else ""
+
+
+def _day(text: str | None) -> date | None:
+    return datetime.fromisoformat(text).astimezone(ZONE).date() if text else None
 
 
 def _span(fields: Mapping[str, Any]) -> str:
@@ -157,12 +163,12 @@ def _personal(case: Case, fields: Mapping[str, Any], name: str) -> str:
     return fields.get(name) or ("（依法删除）" if erased else "")
 
 
-def _answer(state: RecordState, checklist: Checklist | None) -> list[str]:
+def _answer(state: RecordState, checklist: Checklist | None, day: date | None) -> list[str]:
     fields = view_of("answer", state)
     texts = {row["number"]: row["text"] for row in checklist.sub_items} if checklist else {}
     number = fields.get("number") or ""
-    outcome = _legal(state, "answer", "outcome", _label("checklist_outcome", fields.get("outcome")))
-    severity = _legal(state, "answer", "severity", _label("severity", fields.get("severity")))
+    outcome = _legal(state, "answer", "outcome", _label("checklist_outcome", fields.get("outcome"), day))
+    severity = _legal(state, "answer", "severity", _label("severity", fields.get("severity"), day))
     return [number, texts.get(number, ""), outcome, severity, fields.get("finding") or ""]
 
 

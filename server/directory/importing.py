@@ -30,17 +30,22 @@ ITEM_COLUMNS = ("code", "name", "item_type", "basis", "department", "level", "se
 HEAD_COLUMNS = ("code", "name", "item")
 LINE_COLUMNS = ("number", "text", "method", "basis", "penalty_basis", "outcomes", "asked_when", "evidence", "knowledge")
 LISTS = ("outcomes", "evidence", "knowledge")
+BESIDE = "旁边的行无法读取 / a row beside it cannot be read"
+MAX_COLUMN_CHARS = 64
 OPTIONAL = {"knowledge"}
 """Columns that a file may lack."""
+TableRow = dict[str, str] | Problem
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A code of the file: the number of its first row (the first row of data is 1) and its content."""
+    """A code of the file: the number of its first row (the first row of data is 1), its content, and why not."""
 
     row: int
     code: str
     content: dict[str, Any]
+    problem: Problem | None = None
+    """Set for what cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ def import_directory(
 
     for entry in entries:
         try:
+            if entry.problem is not None:
+                raise entry.problem
             if entry.code in seen:
                 raise Problem("conflict", field="code", detail="编码重复 / the code stands in the file twice")
             seen.add(entry.code)
@@ -135,8 +142,8 @@ def read_entries(register: str, data: bytes, media_type: str) -> list[Entry]:
             for number, row in enumerate(rows, start=1)
         ]
     elif media_type in (CSV, XLSX):
-        rows = _csv_rows(register, data) if media_type == CSV else _xlsx_rows(register, data)
-        entries = list(_from_table(register, rows))
+        rows = _table_rows(register, data, media_type)
+        entries = list(_items(rows) if register == ITEMS else _checklists(rows))
     else:
         raise Problem("unsupported-media-type", detail=f"must be one of {JSON}, {CSV}, {XLSX}")
     if len(entries) > MAX_ROWS:
@@ -148,41 +155,53 @@ def _columns(register: str) -> tuple[str, ...]:
     return ITEM_COLUMNS if register == ITEMS else (*HEAD_COLUMNS, *LINE_COLUMNS)
 
 
-def _csv_rows(register: str, data: bytes) -> list[dict[str, str]]:
+def _table_rows(register: str, data: bytes, media_type: str) -> list[TableRow]:
+    """The rows of a table with all its columns; a `Problem` stands for a row that cannot be read."""
     columns = _columns(register)
-    try:
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        names = tuple(reader.fieldnames or ())
-        if tuple(name for name in columns if name in names or name not in OPTIONAL) != names:
-            raise Problem("bad-request", detail=f"the columns must be {','.join(columns)}")
-        return [{name: row.get(name) or "" for name in columns} for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Problem("bad-request", detail=f"not a CSV in UTF-8: {error}") from error
-
-
-def _xlsx_rows(register: str, data: bytes) -> list[dict[str, str]]:
-    columns = _columns(register)
-    rows: list[dict[str, str]] = []
-    for row in read_rows(io.BytesIO(data), XLSX, [name for name in columns if name not in OPTIONAL]):
+    rows: list[TableRow] = []
+    for row in read_rows(io.BytesIO(data), media_type, [name for name in columns if name not in OPTIONAL]):
+        unknown = [] if isinstance(row, Problem) else sorted(row.keys() - set(columns))
         if isinstance(row, Problem):
-            raise Problem("bad-request", detail=f"row {len(rows) + 1}: {row.detail}")
-        rows.append({name: str(row.get(name, "")) for name in columns})
+            rows.append(row)
+        elif unknown:
+            rows.append(Problem("invalid-field", field=unknown[0][:MAX_COLUMN_CHARS], detail="there is no such column"))
+        else:
+            rows.append({name: str(row.get(name, "")) for name in columns})
         if len(rows) > MAX_ROWS:
             raise Problem("limit-exceeded", field="rows", detail="too many rows", limit=MAX_ROWS)
     return rows
 
 
-def _from_table(register: str, rows: list[dict[str, str]]) -> Iterator[Entry]:
-    columns = _columns(register)
-    if register == ITEMS:
-        for number, row in enumerate(rows, start=1):
-            yield Entry(number, row["code"].strip(), {name: row[name] for name in columns[1:]})
-        return
-    numbered = enumerate(rows, start=1)
-    for head, lines in groupby(numbered, key=lambda pair: tuple(pair[1][name].strip() for name in HEAD_COLUMNS)):
+def _items(rows: Iterable[TableRow]) -> Iterator[Entry]:
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, Problem):
+            yield Entry(number, "", {}, row)
+        else:
+            yield Entry(number, row["code"], {name: row[name] for name in ITEM_COLUMNS[1:]})
+
+
+def _checklists(rows: Iterable[TableRow]) -> Iterator[Entry]:
+    """Rows with the same head, one after another, are one checklist; one beside a row that cannot be read is not
+    taken, since that may be one of its lines.
+    """
+    grouped = groupby(enumerate(rows, start=1), key=lambda numbered: _head(numbered[1]))
+    groups = [(head, list(lines)) for head, lines in grouped]
+    for place, (head, lines) in enumerate(groups):
+        first = lines[0][0]
+        if head is None:
+            yield from (Entry(number, "", {}, bad) for number, bad in lines if isinstance(bad, Problem))
+            continue
+        beside = (groups[other] for other in (place - 1, place + 1) if 0 <= other < len(groups))
+        problem = (
+            Problem("invalid-field", field="row", detail=BESIDE) if any(one is None for one, _ in beside) else None
+        )
         code, name, item = head
-        group = list(lines)
-        yield Entry(group[0][0], code, {"name": name, "item": item, "sub_items": [_line(row) for _, row in group]})
+        whole = [_line(row) for _, row in lines if not isinstance(row, Problem)]
+        yield Entry(first, code, {"name": name, "item": item, "sub_items": whole}, problem)
+
+
+def _head(row: TableRow) -> tuple[str, ...] | None:
+    return None if isinstance(row, Problem) else tuple(row[name] for name in HEAD_COLUMNS)
 
 
 def _line(row: Mapping[str, str]) -> dict[str, Any]:

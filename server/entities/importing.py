@@ -14,8 +14,7 @@ from schemas.codes import code_table
 from schemas.divisions import check_known_region
 from schemas.identifiers import check_uscc
 from schemas.kinds.base import MAX_LABEL_CHARS, UNSTORABLE
-from server.entities.models import Entity
-from server.entities.service import CHANGEABLE, add_entities, change_entity, entities_by_uscc
+from server.entities.service import CHANGEABLE, DEFAULTS, change_entity, enter_rows, entities_by_uscc
 from server.errors import Problem
 from server.registers.importing import numbered_chunks
 from server.registers.report import ImportReport
@@ -32,8 +31,14 @@ CODED = {
     "nature": "counterpart_nature", "entity_type": "entity_type", "risk": "risk_grade", "credit": "credit_grade",
     "sector": "sector",
 }  # fmt: skip
+CODES = {
+    name: frozenset(code_table(table).current.entries) | ({""} if name == "sector" else frozenset())
+    for name, table in CODED.items()
+}
+"""The codes that each coded column may hold; an entity need not be sorted into a sector."""
 DATUMS = ("WGS-84", "CGCS2000")
 
+TEXTS = tuple(name for name in (*COLUMNS, *OPTIONAL) if name not in ("lat", "lon"))
 EXPORTED = (*COLUMNS, *OPTIONAL)
 """Columns of an export, which imports again unchanged."""
 WriteSession = Callable[[], AbstractContextManager[Session]]
@@ -59,7 +64,7 @@ def import_entities(
     """
     report, seen = ImportReport(dry_run), set[str]()
     for chunk in numbered_chunks(rows, report, CHUNK_ROWS):
-        good: dict[str, tuple[int, dict[str, Any], frozenset[str]]] = {}
+        good: dict[str, tuple[int, dict[str, Any], Row]] = {}
         for number, row in chunk:
             problem = row if isinstance(row, Problem) else None
             values = {} if isinstance(row, Problem) else _filled(row)
@@ -71,14 +76,10 @@ def import_entities(
                 report.refuse(number, told.field or "row", told.detail)
             else:
                 seen.add(values["uscc"])
-                good[values["uscc"]] = (number, values, _given(row))
+                good[values["uscc"]] = (number, values, row)
         with write() as session:
             _enter(session, rt, good, report, author=author, region=region, reason=reason)
     return report
-
-
-def _given(row: Row) -> frozenset[str]:
-    return frozenset(name for name, value in row.items() if value not in (None, ""))
 
 
 def _filled(row: Row) -> dict[str, Any]:
@@ -89,24 +90,36 @@ def _filled(row: Row) -> dict[str, Any]:
 
 def check_row(values: dict[str, Any], region: str) -> Problem | None:
     """Return what is wrong with a row, or None; numbers given as text become numbers."""
-    for name in COLUMNS:
-        if name not in values:
-            return Problem("invalid-field", field=name, detail="is missing")
-    for name, value in values.items():
-        if name in ("lat", "lon"):
-            continue
-        if not isinstance(value, str) or len(value) > MAX_LABEL_CHARS or UNSTORABLE.search(value):
-            return Problem("invalid-field", field=name, detail=f"is not a text of up to {MAX_LABEL_CHARS} characters")
+    if problem := _check_texts(values):
+        return problem
     if reason := check_uscc(values["uscc"]):
         return Problem("invalid-field", field="uscc", detail=reason)
     if reason := check_known_region(values["region"]):
         return Problem("invalid-field", field="region", detail=reason)
     if not values["region"].startswith(region):
         return Problem("invalid-field", field="region", detail="outside your region")
-    for name, table in CODED.items():
-        if (values[name] or name != "sector") and code_table(table).find(values[name]) is None:
-            return Problem("invalid-field", field=name, detail=f"not in the code table {table}")
+    for name, codes in CODES.items():
+        if values[name] not in codes:
+            return Problem("invalid-field", field=name, detail=f"not in the code table {CODED[name]}")
     return _check_position(values)
+
+
+def _check_texts(values: dict[str, Any]) -> Problem | None:
+    """Look at all texts at once; only where something is wrong, at each."""
+    try:
+        texts = [values[name] for name in TEXTS]
+        if len(max(texts, key=len)) <= MAX_LABEL_CHARS and not UNSTORABLE.search("".join(texts)):
+            return None
+    except (KeyError, TypeError):
+        pass
+    for name in COLUMNS:
+        if name not in values:
+            return Problem("invalid-field", field=name, detail="is missing")
+    for name in TEXTS:
+        value = values[name]
+        if not isinstance(value, str) or len(value) > MAX_LABEL_CHARS or UNSTORABLE.search(value):
+            return Problem("invalid-field", field=name, detail=f"is not a text of up to {MAX_LABEL_CHARS} characters")
+    return None
 
 
 def _check_position(values: dict[str, Any]) -> Problem | None:
@@ -124,17 +137,17 @@ def _check_position(values: dict[str, Any]) -> Problem | None:
 
 
 def _enter(
-    session: Session, rt: Runtime, good: Mapping[str, tuple[int, dict[str, Any], frozenset[str]]],
+    session: Session, rt: Runtime, good: Mapping[str, tuple[int, dict[str, Any], Row]],
     report: ImportReport, *, author: str, region: str, reason: str,
 ) -> None:  # fmt: skip
     known = entities_by_uscc(session, list(good))
-    fresh = [Entity(id=rt.new_id(), **values) for code, (_, values, _) in good.items() if code not in known]
+    fresh = [{**DEFAULTS, "id": rt.new_id(), **values} for code, (_, values, _) in good.items() if code not in known]
     if fresh and not report.dry_run:
-        add_entities(session, rt, fresh, author=author, reason=reason)
+        enter_rows(session, rt, fresh, author=author, reason=reason)
     report.entered += len(fresh)
     for code, entity in known.items():
-        number, values, given = good[code]
-        changes = {name: values[name] for name in CHANGEABLE if name in given}
+        number, values, row = good[code]
+        changes = {name: values[name] for name in CHANGEABLE if row.get(name) not in (None, "")}
         try:
             if not entity.region.startswith(region):
                 raise Problem("invalid-field", field="uscc", detail="an entity outside your region")

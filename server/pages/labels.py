@@ -5,11 +5,13 @@ The English text is the message id; both catalogues are complete. A code that is
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 
 from flask_babel import get_locale, gettext
 from flask_babel import lazy_gettext as _l
 
 from schemas.codes import code_table
+from server.clock import CHINA
 from server.pages.outline import load_outline, prefecture_code
 
 Words = Mapping[str, object]
@@ -104,17 +106,17 @@ def field_label(_kind: str, field: str) -> str:
     return word(FIELDS, field)
 
 
-def coded(table: str, code: str) -> str:
-    """Return the reader's label of a code in a code table, or the code itself."""
-    entry = code_table(table).find(code)
+def coded(table: str, code: str, at: datetime | None = None) -> str:
+    """Return the reader's label of a code in a code table, as it was at an instant; or the code itself."""
+    entry = code_table(table).of_time(code, at.astimezone(CHINA).date() if at else None)
     if entry is None:
         return code
     return entry.zh if is_chinese() else entry.en
 
 
-def result_label(code: str) -> str:
-    """Return the label of an inspection result."""
-    return coded("inspection_result", code)
+def result_label(code: str, at: datetime | None = None) -> str:
+    """Return the label of an inspection result, as it was at an instant."""
+    return coded("inspection_result", code, at)
 
 
 def result_tone(code: str) -> str:

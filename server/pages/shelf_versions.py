@@ -114,7 +114,7 @@ class BehaviorShelf:
         return [self._line(one) for one in found], found[-1].id if len(found) == PAGE else ""
 
     def _line(self, one: Behavior) -> Line:
-        kind, result = labels.coded("behavior_kind", one.kind), labels.coded("inspection_result", one.result)
+        kind, result = labels.coded("behavior_kind", one.kind), labels.result_label(one.result, one.inspected_at)
         title = str(content_of(one).get("name", one.number))
         return Line(one.id, title, one.number, (kind, result, one.department), full_name(one.region))
 
@@ -140,7 +140,7 @@ class BehaviorShelf:
     def _told(self, one: Behavior) -> dict[str, str]:
         content = content_of(one)
         found = {_words(*label): str(content[name]) for name, label in BEHAVIOR_FACTS.items() if content.get(name)}
-        found[_words("结果", "result")] = labels.coded("inspection_result", one.result)
+        found[_words("结果", "result")] = labels.result_label(one.result, one.inspected_at)
         return found
 
 

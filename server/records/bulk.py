@@ -63,7 +63,8 @@ def publish_new(session: Session, rt: Runtime, kind: str, records: Iterable[NewR
                 "status_position": position, "waiting_for": None, "problem": None, "receipt": b"",
             }
         )  # fmt: skip
-        served = Served({dot: ServedAct(str(dot), now_ms, {name: new.fields[name] for name in sorted(new.fields)})})
+        ordered = new.fields if list(new.fields) == sorted(new.fields) else dict(sorted(new.fields.items()))
+        served = Served({dot: ServedAct(str(dot), now_ms, dict(ordered))})
         place = Placement(new.region, new.department)
         record_rows.append(
             {

@@ -85,7 +85,7 @@ def labels_of(register: Register, row: Any) -> dict[str, list[dict[str, str]]]: 
     for name, table in register.coded.items():
         value = getattr(row, name)
         codes = value if isinstance(value, list) else [value] if value else []
-        entries = [(code, code_table(table).find(code, day) or code_table(table).find(code)) for code in codes]
+        entries = [(code, code_table(table).of_time(code, day)) for code in codes]
         found[name] = [
             {"code": code, "zh": entry.zh if entry else code, "en": entry.en if entry else code}
             for code, entry in entries

@@ -8,6 +8,7 @@ tokenizer has a say.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
 
@@ -33,7 +34,12 @@ def fold(value: str) -> str:
 
 def name_words(value: str) -> set[str]:
     """Return the words of a text: its pairs of neighbouring characters."""
-    return {f"x{ord(a):x}z{ord(b):x}" for a, b in pairwise(fold(value))}
+    return {_word(a, b) for a, b in pairwise(fold(value))}
+
+
+@lru_cache(maxsize=65_536)
+def _word(a: str, b: str) -> str:
+    return f"x{ord(a):x}z{ord(b):x}"
 
 
 def region_words(region: str) -> set[str]:
@@ -68,16 +74,15 @@ class Index:
         if not entries:
             return
         connection = session.connection()
-        rows: list[dict[str, object]] = [{"subject": i, "grams": sorted(words)} for i, words in entries]
         if connection.dialect.name == "sqlite":
-            rows = [{"subject": i, "grams": " ".join(sorted(words))} for i, words in entries]
-            insert = f"INSERT INTO {self.table} (grams, {self.subject}) VALUES (:grams, :subject)"  # noqa: S608 - fixed texts
-        else:
-            insert = (
-                f"INSERT INTO {self.table} ({self.subject}, grams) "  # noqa: S608 - fixed texts
-                "VALUES (:subject, array_to_tsvector(CAST(:grams AS text[])))"
-            )
-        connection.execute(text(insert), rows)
+            insert = f"INSERT INTO {self.table} (grams, {self.subject}) VALUES (?, ?)"  # noqa: S608 - fixed texts
+            connection.exec_driver_sql(insert, [(" ".join(words), subject) for subject, words in entries])
+            return
+        insert = (
+            f"INSERT INTO {self.table} ({self.subject}, grams) "  # noqa: S608 - fixed texts
+            "VALUES (:subject, array_to_tsvector(CAST(:grams AS text[])))"
+        )
+        connection.execute(text(insert), [{"subject": subject, "grams": sorted(words)} for subject, words in entries])
 
     def remove(self, session: Session, subject: str, words: Iterable[str]) -> None:
         """Take a record out; `words` are those it was entered with."""

@@ -61,14 +61,15 @@ def read_rows(stream: BinaryIO | IO[bytes], media_type: str, needed: Sequence[st
 def _read_csv(stream: BinaryIO | IO[bytes], needed: Sequence[str]) -> Iterator[Row | Problem]:
     """UTF-8, with or without a byte-order mark; the first line names the columns."""
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="strict", newline="")
-    rows = csv.DictReader(_limited(text))
+    rows = csv.reader(_limited(text))
     try:
-        _check_columns(rows.fieldnames or [], needed)
-        for row in rows:
-            if None in row or None in row.values():
+        names = next(rows, [])
+        _check_columns(names, needed)
+        for values in rows:
+            if len(values) == len(names):
+                yield {name: value.strip() for name, value in zip(names, values, strict=True) if value}
+            elif values:
                 yield Problem("invalid-field", field="row", detail="the row has not as many values as the header")
-            else:
-                yield {name: value.strip() for name, value in row.items() if value}
     except (UnicodeDecodeError, csv.Error) as error:
         raise Problem("bad-request", detail=f"not a CSV in UTF-8: {error}") from error
 
@@ -76,6 +77,8 @@ def _read_csv(stream: BinaryIO | IO[bytes], needed: Sequence[str]) -> Iterator[R
 def _check_columns(names: Sequence[str | None], needed: Sequence[str]) -> None:
     if missing := [name for name in needed if name not in names]:
         raise Problem("invalid-field", field=missing[0], detail="the column is missing")
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise Problem("invalid-field", field=twice, detail="the column stands in the file twice")
     if len(names) > MAX_COLUMNS:
         raise Problem("limit-exceeded", field="columns", detail="too many columns", limit=MAX_COLUMNS)
 

@@ -199,7 +199,7 @@ def test_faults_of_files_are_told_by_row(desk: Desk) -> None:
     lines = f"{head}\n{LIST_CODE},清单,{ITEM_CODE},1,问,,法,,,,\n{LIST_CODE},清单,{ITEM_CODE},2,问,,,,,,\n"
     told = desk.send("checklists", lines.encode(), "text/csv")
     assert [(one["row"], one["field"]) for one in told["rows"]] == [(2, "sub_items.1.basis")]
-    for data, kind, status in ((b"{}", "application/json", 400), (b"a,b", "text/csv", 400), (b"", "text/plain", 415)):
+    for data, kind, status in ((b"{}", "application/json", 400), (b"a,b", "text/csv", 422), (b"", "text/plain", 415)):
         assert desk.send("items", data, kind)["status"] == status
 
 

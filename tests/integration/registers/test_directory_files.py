@@ -1,6 +1,10 @@
 """The directory as spreadsheets, and the knowledge that lines of its checklists point to."""
 
+import csv
+import io
+
 import pytest
+from openpyxl import Workbook
 
 from server.directory.models import Checklist
 from server.directory.service import add_checklist
@@ -42,6 +46,33 @@ def test_bad_spreadsheets(send: Send, directory: None) -> None:
     other = send("GET", "/directory/checklists/export?format=xlsx").data
     reply = send("POST", path, data=other, content_type=XLSX)
     assert (reply.status_code, body(reply)["field"]) == (422, "item_type")
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_rows_that_cannot_be_read(send: Send, directory: None, form: str) -> None:
+    """Only they are refused, by number; of checklists those beside them too, lest one be taken without a line."""
+    for register, refused in (("items", [(1, "row"), (3, "colour")]), ("checklists", [(1, "row"), (2, "row")])):
+        rows = list(csv.reader(io.StringIO(send("GET", f"/directory/{register}/export?format=csv").text)))
+        head, lines = [*rows[0], "colour"], [[*row, ""] for row in rows[1:]]
+        if register == "items":
+            lines[0] += ["too", "many"]
+            lines[2][-1] = "red"
+        else:
+            lines.insert(0, ["x"] * (len(head) + 1))
+        out = io.StringIO(newline="")
+        csv.writer(out).writerows([head, *lines])
+        data, media = out.getvalue().encode(), CSV
+        if form == "xlsx":
+            book = Workbook()
+            for row in (head, *lines):
+                book.active.append(row)
+            file = io.BytesIO()
+            book.save(file)
+            data, media = file.getvalue(), XLSX
+        report = body(send("POST", f"/directory/{register}/import?reason=x", data=data, content_type=media))
+        told = [(one["row"], one["field"]) for one in report["rows"] if one["outcome"] == "refused"]
+        assert told == refused, report
+        assert (report["drafted"], report["unchanged"]) == (0, 7 if register == "items" else 1), report
 
 
 def test_lines_point_to_knowledge(send: Send, directory: None, sign_in: SignIn, rt: Runtime) -> None:

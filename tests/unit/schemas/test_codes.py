@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 
-from schemas.codes import Code, UnknownTable, code_table, parse_table, table_names
+from schemas import codes
+from schemas.codes import Code, UnknownTable, code_table, of_their_days, parse_table, table_names
 
 
 def entry(code: str, zh: str = "中", en: str = "en") -> dict[str, str]:
@@ -98,3 +99,17 @@ def test_a_field_refuses_what_is_not_in_its_table() -> None:
         with pytest.raises(ValidationError) as caught:
             schema.load({"form": value})
         assert "form" in caught.value.messages_dict
+
+
+def test_a_record_may_say_again_what_was_true_on_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A code that has left its table is refused for a new record, and taken from one of its day, in lists as well."""
+    monkeypatch.setattr(codes, "code_table", lambda _: parse_table(TWO_VERSIONS))
+    schema = Schema.from_dict({"one": Code("sample"), "many": fields.List(Code("sample"))})
+    said = {"one": "b", "many": ["a", "b"]}
+    assert schema().validate(said).keys() == {"one", "many"}
+    assert schema().validate({"one": "a"}) == {}
+    assert of_their_days(schema(), [date(2026, 6, 30)]).validate(said) == {}
+    assert of_their_days(schema(), [date(2026, 7, 1), date(2020, 1, 1)]).validate(said) == {}
+    assert of_their_days(schema(), [date(2026, 7, 1)]).validate(said).keys() == {"one", "many"}
+    assert of_their_days(schema(), [date(2026, 6, 30)]).validate({"one": "c"}).keys() == {"one"}
+    assert schema().validate(said).keys() == {"one", "many"}

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.behavior import SCHEMAS
+from schemas.codes import parse_table
+from server.behaviors import masking
 from server.behaviors.masking import PUBLIC_FIELDS, mask_name, mask_text, public_fields
 
 FIRM = {
@@ -28,6 +30,23 @@ def test_only_listed_fields_are_shown() -> None:
     assert [one["zh"] for one in shown["kinds"]] == ["警告", "罚款"]
     assert shown["certificate_number"] == "91420100MA4K0001XX"
     assert shown["counterpart_name"] == "样例食品店"
+
+
+def test_codes_have_the_labels_of_their_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decision of before a table changed is published with the label that it had then."""
+    versions = [
+        {"version": 1, "from": "2020-01-01", "entries": [{"code": "03", "zh": "旧", "en": "old"}]},
+        {"version": 2, "from": "2026-07-01", "entries": [{"code": "03", "zh": "新", "en": "new"}]},
+    ]
+    table = parse_table({"name": "sample", "zh": "样例", "en": "Sample", "source": "test", "versions": versions})
+    monkeypatch.setattr(masking, "code_table", lambda _: table)
+    for inspected, decided, label in (
+        ("2026-06-30T23:00:00+08:00", None, "旧"),
+        ("2026-06-30T17:00:00Z", None, "新"),
+        ("2026-06-30T09:00:00Z", "2026-07-02T09:00:00Z", "新"),
+    ):
+        content = {"result": "03", "inspected_at": inspected} | ({"decided_at": decided} if decided else {})
+        assert public_fields(content)["result"]["zh"] == label
 
 
 def test_a_citizen_is_not_named() -> None:

@@ -18,6 +18,7 @@ NOT_PUBLISHED, WITHDRAWN = "not-in-published-list", "withdrawn-from-list"
 NO_SUCH_LINE, NOT_OFFERED, NOT_ASKED, UNANSWERED, NO_EVIDENCE = (
     "not-in-checklist", "outcome-not-offered", "question-not-asked", "question-unanswered", "evidence-required",
 )  # fmt: skip
+NO_DRAW_RESULT = "double-random-result-missing"
 CHECKED = ("pass", "fail")
 """Results of lines that were really looked at."""
 FORMS: Mapping[str, tuple[str, ...]] = {
@@ -39,6 +40,7 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     NOT_ASKED: ("不满足提问条件", "is not asked here"),
     UNANSWERED: ("应答未答", "must be answered"),
     NO_EVIDENCE: ("缺少所需证据", "lacks its required evidence"),
+    NO_DRAW_RESULT: ("双随机抽查须填写抽查结果", "a drawn visit needs a result of the double-random table"),
 }
 
 Line = Mapping[str, Any]
@@ -121,6 +123,11 @@ def list_faults(item: Mapping[str, Any] | None, checklist: Mapping[str, Any] | N
         elif record.get("status") == "withdrawn":
             found.append(Fault(WITHDRAWN, field))
     return found
+
+
+def draw_faults(origin: str | None, result: str | None) -> list[Fault]:
+    """Return what a visit lacks as a drawn one: a task of the origin `draw` ends with a double-random result."""
+    return [Fault(NO_DRAW_RESULT, "double_random_result")] if origin == "draw" and not result else []
 
 
 def is_asked(line: Line, outcomes: Mapping[str, str | None]) -> bool:

@@ -32,6 +32,8 @@ from server.officers import api as officers_api
 from server.pages import api as pages
 from server.pages import behaviors_api as behavior_pages
 from server.pages import quarantine_api, registers_api
+from server.plans import api as plans_api
+from server.plans import batches_api, public_api
 from server.platforms import api as platforms_api
 from server.prooflog import api as prooflog_api
 from server.runtime import Runtime
@@ -62,6 +64,9 @@ DOMAINS = (
     audit_api,
     inspections_api,
     rectification_api,
+    plans_api,
+    batches_api,
+    public_api,
     evidence_api,
     telemetry_api,
     provisioning_api,
@@ -115,7 +120,7 @@ def create_app(rt: Runtime) -> Flask:
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     for module in DOMAINS:
         api.register_blueprint(module.blp)
-    for blueprint in (proceedings_api.reviewers_blp, publication_api.public_blp):
+    for blueprint in (proceedings_api.reviewers_blp, publication_api.public_blp, batches_api.of_plan):
         api.register_blueprint(blueprint)
     app.register_blueprint(health.blp)
     app.register_blueprint(docs.blp)

@@ -25,6 +25,7 @@ from server.inspections.rechecking import dispatch_rechecks, settle_rechecks
 from server.inspections.rectifying import surface_overdue_orders
 from server.inspections.service import dispatch_open_leads
 from server.leads.service import take_changes
+from server.plans.visits import dispatch_drawn, settle_drawn, watch_results
 from server.prooflog.service import sequence_step
 from server.prooflog.succession import keep_head
 from server.prooflog.timestamps import HeadStamper
@@ -79,6 +80,9 @@ STEPS = (
     NamedStep("surface-overdue-orders", in_transaction(surface_overdue_orders)),
     NamedStep("dispatch-rechecks", in_transaction(dispatch_rechecks)),
     NamedStep("settle-rechecks", in_transaction(settle_rechecks)),
+    NamedStep("dispatch-drawn-visits", in_transaction(dispatch_drawn)),
+    NamedStep("settle-drawn-visits", in_transaction(settle_drawn)),
+    NamedStep("watch-results-of-draws", in_transaction(watch_results)),
     NamedStep("watch-publication-deadlines", in_transaction(watch_deadlines)),
     NamedStep("sequence-proof-log", in_transaction(sequence_step)),
     NamedStep("keep-head", keep_head),

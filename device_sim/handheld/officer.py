@@ -17,7 +17,7 @@ from device_sim.handheld.client import Handheld, Picture
 from device_sim.handheld.forms import Form
 from device_sim.handheld.visit import Role, VisitPlan, other_code
 from device_sim.sample.mapping import MappedAnswer, MappedInspection
-from device_sim.sample.results import CORRECTION_ORDERED, NO_PROBLEM, ON_SITE
+from device_sim.sample.results import CORRECTION_ORDERED, DRAW_RESULTS, NO_PROBLEM, ON_SITE
 from schemas.field_rules import CHECKED
 from schemas.kinds.field_work import UNSIGNED_FIELDS
 from sync.dots import parse_dot
@@ -60,6 +60,7 @@ class Task:
     status: str
     recheck_of: str = ""
     """The inspection whose orders are to be re-checked."""
+    origin: str = ""
 
     def role_of(self, officer: str) -> Role:
         """The first officer named leads."""
@@ -84,6 +85,7 @@ def tasks_of(handheld: Handheld) -> list[Task]:
                     officers=officers,
                     status=str(form.value("status") or "assigned"),
                     recheck_of=str(form.value("recheck_of") or ""),
+                    origin=str(form.value("origin") or ""),
                 )
             )
     return found
@@ -229,13 +231,15 @@ class Visit:
         return [one for one in mine if one.value("inspection") != self.task.inspection]
 
     def conclude(self) -> None:
-        """Result and conclusion: legal content, one act."""
+        """Result and conclusion: legal content, one act; a drawn visit has a result of its own table as well."""
+        drawn = {"double_random_result": DRAW_RESULTS[self.inspection.result]} if self.task.origin == "draw" else {}
         self._write(
             {
                 "result": self.inspection.result,
                 "conclusion": self.inspection.conclusion,
                 "ended_at": self.inspection.ended_at.isoformat(),
             }
+            | drawn
         )
 
     def contradict(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from device_sim.handheld.forms import Form
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.store import HandheldStore
-from schemas.field_rules import NOT_ASKED, Answered, Fault, answer_faults, list_faults, team_faults
+from schemas.field_rules import NOT_ASKED, Answered, Fault, answer_faults, draw_faults, list_faults, team_faults
 
 STARTING, SIGNING, SUBMITTING = "started_at", "signatures", "status"
 
@@ -58,6 +58,7 @@ class FieldRules:
                 found += [fault for fault in self._of_team(form, fields) if fault.subject in ("", *signers)]
             if fields.get(SUBMITTING) == "submitted":
                 found += self._of_list(form, fields) + self._of_team(form, fields) + self._of_answers(form)
+                found += self._of_draw(form, fields)
             self._refuse(found)
 
     def marks(self, inspection: str) -> list[str]:
@@ -88,6 +89,10 @@ class FieldRules:
         if claimed := fields.get("started_at") or form.value("started_at"):
             moments.add(min(now, datetime.fromisoformat(claimed)))
         return list(dict.fromkeys(fault for at in moments for fault in team_faults(officers, known, at, sector)))
+
+    def _of_draw(self, form: Form, fields: Mapping[str, Any]) -> list[Fault]:
+        origin = self._known("task", form.value("task")).get("origin")
+        return draw_faults(origin, fields.get("double_random_result") or form.value("double_random_result"))
 
     def _of_answer(self, form: Form, fields: Mapping[str, Any]) -> list[Fault]:
         inspection = fields.get("inspection") or form.value("inspection")

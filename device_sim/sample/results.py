@@ -13,6 +13,11 @@ from device_sim.sample.inspections import RealInspection
 NO_PROBLEM, CORRECTED_ON_SITE, CORRECTION_ORDERED, PASSED_ON, NO_ACTIVITY = "01", "02", "03", "04", "07"
 """Codes of the table `inspection_result`."""
 
+DRAW_RESULTS = {
+    "01": "01", "02": "05", "03": "05", "04": "07", "05": "06", "06": "04", "07": "08", "99": "99",
+}  # fmt: skip
+"""Code of the table `double_random_result` for each of `inspection_result`."""
+
 KEY_SUPERVISION, PATROL, COMPLAINT, LEAD, RECHECK, JOINT, OTHER = "02", "03", "04", "05", "06", "07", "99"
 """Codes of the table `inspection_category`."""
 

@@ -24,7 +24,7 @@ RECTIFICATION_STATES = ("ordered", "reported", "rechecked", "closed")
 OUTCOMES = ("pass", "fail", "not_checked", "not_applicable")
 """Checklist item results: 合格, 不合格, 未检查, 合理缺项."""
 SEVERITIES = ("critical", "major", "minor")
-TASK_ORIGINS = ("lead", "plan", "recheck")
+TASK_ORIGINS = ("lead", "plan", "recheck", "draw")
 RECHECK_OUTCOMES = ("corrected", "not_corrected")
 """What a re-check finds of an order: 已改正, 未改正."""
 DISPOSALS = ("corrected", "penalty")
@@ -78,7 +78,7 @@ def _distinct(officers: list[str]) -> None:
 
 
 class TaskSchema(KindSchema):
-    """Work for two officers, from a lead, a plan or an order's deadline; it names the inspection opened for it.
+    """Work for two officers, from a lead, a plan, an order's deadline or a draw; it names the inspection opened for it.
 
     `recheck_of` is the inspection whose rectification orders are to be re-checked.
     """
@@ -122,6 +122,7 @@ class InspectionSchema(KindSchema):
     party_opinion = Text(validate=TEXT, metadata=merged("latest", personal=True))
     contact = Text(validate=LABEL, metadata=merged("latest", personal=True))
     result = Text(validate=validate.Length(1, 20), metadata=merged("manual"))
+    double_random_result = Text(validate=validate.Length(1, 20), metadata=merged("manual"))
     conclusion = Text(validate=TEXT, metadata=merged("manual"))
     signatures = SetChange(Whole(SignatureSchema), metadata=merged("set"))
     notes = Text(validate=TEXT, metadata=merged("append"))

@@ -24,7 +24,8 @@ def inspection_content(
 
     Args:
         rt: the runtime, for the time of reporting.
-        visit: `form`, `category`, `result` and `inspected_at`; `plan` and `method` if there are any.
+        visit: `form`, `category`, `result` and `inspected_at`; `plan`, `method` and
+            `double_random_result` if there are any.
         officers: those who took part, the reporting one first.
         entity: whom it was about.
         checklist: by which list, whose code begins with the implementing body's.
@@ -53,5 +54,8 @@ def inspection_content(
         "reported_at": rt.now().isoformat(),
         "reported_by": officers[0].name if officers else "",
     }
-    optional = {"plan_id": visit.get("plan"), "method": visit.get("method")}
+    optional = {
+        "plan_id": visit.get("plan"), "method": visit.get("method"),
+        "double_random_result": visit.get("double_random_result"),
+    }  # fmt: skip
     return content | {name: value for name, value in optional.items() if value}

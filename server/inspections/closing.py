@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schemas.codes import code_table
 from schemas.kinds.field_work import UNSIGNED_FIELDS
 from server.audit.service import SYSTEM, record_event
 from server.behaviors.national import inspection_content
@@ -42,6 +43,8 @@ RETRY_S = 2
 SIGNERS = 2
 NO_PROBLEM = "01"
 """Code of the table `inspection_result`: a lead verified with this result is refuted, with any other confirmed."""
+DRAW_RESULT = "double_random_result"
+"""A field of the inspection, and the code table of its values."""
 NEEDED = ("entity", "checklist", "inspected_at", "form", "category", "result", "conclusion", "officers")
 
 Blocker = dict[str, Any]
@@ -78,6 +81,7 @@ def blockers(
     found: list[Blocker] = [{"reason": "deleted"}] if record.deleted else []
     found += [{"reason": "missing", "field": name} for name in NEEDED if not fields.get(name)]
     found += [{"reason": "conflict", "kind": "inspection", "field": name} for name in record.conflict_fields]
+    found += _draw_blockers(session, fields)
     children = children_of(session, record.id)
     for child in children:
         found += [
@@ -92,6 +96,17 @@ def blockers(
     if fields.get("inspected_at") and datetime.fromisoformat(fields["inspected_at"]) > now:
         found.append({"reason": "in-the-future", "field": "inspected_at"})
     return found + field_blockers(session, now, record.id, state, fields) + _signature_blockers(state, fields)
+
+
+def _draw_blockers(session: Session, fields: Mapping[str, Any]) -> list[Blocker]:
+    """A drawn visit ends with a result of the double-random table."""
+    task = session.get(Task, fields["task"]) if fields.get("task") else None
+    result = fields.get(DRAW_RESULT)
+    if result is not None and code_table(DRAW_RESULT).find(result) is None:
+        return [{"reason": "unknown-code", "field": DRAW_RESULT}]
+    if task is not None and task.origin == "draw" and result is None:
+        return [{"reason": "missing", "field": DRAW_RESULT}]
+    return []
 
 
 def _signature_blockers(state: RecordState, fields: Mapping[str, Any]) -> list[Blocker]:

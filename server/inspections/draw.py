@@ -14,7 +14,7 @@ import hashlib
 import struct
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import combinations
@@ -201,6 +201,7 @@ class OfficerDraw:
         """Group the officers by the region they work in."""
         self._rules, self._seed = rules, seed
         self._load = {one.id: one.load for one in inspectors}
+        self._inspectors = {one.id: one for one in inspectors}
         self._by_region: dict[str, list[Inspector]] = {}
         for one in inspectors:
             self._by_region.setdefault(one.region, []).append(one)
@@ -216,9 +217,42 @@ class OfficerDraw:
             else:
                 free.append(one)
         chosen = self._choose(free, entity)
-        for one in chosen:
-            self._load[one.id] += 1
+        self.assign(one.id for one in chosen)
         return Assignment(entity, tuple(one.id for one in chosen), len(free), dict(sorted(refused.items())))
+
+    def assign(self, team: Iterable[str]) -> None:
+        """Count a visit that was drawn already to the officers' work."""
+        for officer in team:
+            self._load[officer] += 1
+
+    def replace(self, entity: str, region: str, team: Sequence[str], unable: Collection[str]) -> tuple[str, ...]:
+        """Draw again for the officers of a team who became unable: the best tickets of the same draw, of who is left.
+
+        Args:
+            entity: whom the visit is to.
+            region: its place.
+            team: who goes so far; those of them in `unable` lose the visit from their work.
+            unable: all who cannot do this visit, whether they were drawn or not.
+
+        Returns:
+            Who stays, then who is new; the team as it was when nobody could be found.
+        """
+        staying = [self._inspectors[officer] for officer in team if officer not in unable]
+        free = [
+            one
+            for one in self._of_place(region)
+            if one.id not in unable and one.id not in team and not self.refusal(one, entity)
+        ]
+        least = min((self._load[one.id] for one in free), default=0)
+        ranked = sorted(free, key=lambda one: self._order(one, entity, least))
+        added = combinations(ranked, self._rules.officers - len(staying))
+        found = next((new for new in added if _may_go_together([*staying, *new])), None)
+        if found is None:
+            return tuple(team)
+        for officer in team:
+            self._load[officer] -= officer in unable
+        self.assign(one.id for one in found)
+        return tuple(one.id for one in (*staying, *found))
 
     def refusal(self, one: Inspector, entity: str) -> str:
         """Return why an officer of the place may not be drawn for an entity now, or nothing."""

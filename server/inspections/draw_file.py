@@ -7,13 +7,14 @@
     outcomes          one line for each entity of the roster: id, outcome, stratum or reason, best ticket
     assignments       one line for each drawn entity: id, officers, how many could go, refused by reason
     the summary       JSON: strata with size, quota and lowest drawn ticket; SHA-256 of everything above it
+    substitutions     JSON, one a line, for officers who became unable later: who, why, and who was drawn in their place
 
 Everything up to the rosters is published before the seed can be known. The columns of a line are separated by tabs.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
@@ -117,6 +118,7 @@ def announce(
     committed: str,
     beacon: Mapping[str, str] | None,
     announced_at: str,
+    draw_not_before: str = "",
 ) -> dict[str, Any]:
     """Return the announcement, which fixes everything but the seed.
 
@@ -128,6 +130,7 @@ def announce(
         committed: commitment to the secret; empty when a beacon alone makes the seed.
         beacon: `{"source", "round"}` of a public random value that comes out later, or None.
         announced_at: RFC 3339.
+        draw_not_before: RFC 3339; the draw must not be made earlier. Empty: at any time.
     """
     return {
         "v": VERSION,
@@ -138,6 +141,7 @@ def announce(
         "commitment": committed,
         "beacon": dict(beacon) if beacon else None,
         "announced_at": announced_at,
+        "draw_not_before": draw_not_before,
     }
 
 
@@ -165,38 +169,47 @@ class Result:
 
 def carry_out(rules: Rules, seed: bytes, entities: Roster, officers: Roster) -> Result:
     """Draw entities, then officers for each of them in the order in which they were drawn."""
-    drawn = draw_entities(rules, seed, candidates_of(entities))
-    wanted = set(drawn.drawn)
-    regions = {i: (c[0], c[1]) for i, c in enumerate(candidates_of(entities)) if i in wanted}
+    rows = list(candidates_of(entities))
+    drawn = draw_entities(rules, seed, rows)
     officer_draw = OfficerDraw(rules, seed, inspectors_of(officers))
-    return Result(drawn, [officer_draw.draw(*regions[index]) for index in drawn.drawn])
+    return Result(drawn, [officer_draw.draw(*rows[index][:2]) for index in drawn.drawn])
 
 
-class _Hashing:
-    """Writes through and hashes what passes."""
+SECTIONS = ("announcement", "entities", "officers", "reveal", "outcomes", "assignments", "summary")
+"""The sections of the file, in their order; substitutions follow."""
 
-    def __init__(self, out: BinaryIO) -> None:
-        self._out, self.sha256 = out, hashlib.sha256()
 
-    def write(self, data: bytes) -> None:
-        self._out.write(data)
-        self.sha256.update(data)
+def sections(
+    announcement: Mapping[str, Any], entities: Roster, officers: Roster, reveal: Reveal, result: Result
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the file piece by piece, each a number of whole lines of one section."""
+    sha256 = hashlib.sha256()
+    for name, data in _above_summary(announcement, entities, officers, reveal, result):
+        sha256.update(data)
+        yield name, data
+    yield "summary", json_line(summarise(result) | {"sha256": sha256.hexdigest()})
+
+
+def _above_summary(
+    announcement: Mapping[str, Any], entities: Roster, officers: Roster, reveal: Reveal, result: Result
+) -> Iterator[tuple[str, bytes]]:
+    yield "announcement", json_line(announcement)
+    yield "entities", entities.data
+    yield "officers", officers.data
+    yield "reveal", json_line(asdict(reveal))
+    for chunk in _chunks(_outcome_lines(entities, result.entities)):
+        yield "outcomes", chunk
+    yield "assignments", "".join(_assignment_line(one) for one in result.assignments).encode()
 
 
 def write_file(
     out: BinaryIO, announcement: Mapping[str, Any], entities: Roster, officers: Roster, reveal: Reveal, result: Result
 ) -> dict[str, Any]:
     """Write the whole published file; returns the summary."""
-    sink = _Hashing(out)
-    sink.write(_json_line(announcement))
-    sink.write(entities.data)
-    sink.write(officers.data)
-    sink.write(_json_line(asdict(reveal)))
-    for chunk in _chunks(_outcome_lines(entities, result.entities)):
-        sink.write(chunk)
-    sink.write("".join(_assignment_line(one) for one in result.assignments).encode())
-    summary = summarise(result) | {"sha256": sink.sha256.hexdigest()}
-    out.write(_json_line(summary))
+    data = b""
+    for _, data in sections(announcement, entities, officers, reveal, result):
+        out.write(data)
+    summary: dict[str, Any] = json.loads(data)
     return summary
 
 
@@ -209,6 +222,27 @@ def summarise(result: Result) -> dict[str, Any]:
         "drawn": len(result.entities.drawn),
         "assigned": sum(1 for one in result.assignments if one.officers),
     }
+
+
+def substitution_line(
+    number: int, entity: str, unable: Mapping[str, str], officers: Sequence[str], at: str, above_sha256: str
+) -> bytes:
+    """Return the line for a substitution.
+
+    Args:
+        number: 1 for the first of the file.
+        entity: whom the visit is to.
+        unable: everybody newly found unable for this visit, with the reason.
+        officers: the team from now on.
+        at: RFC 3339.
+        above_sha256: SHA-256 of the whole file above this line.
+    """
+    return json_line(
+        {
+            "substitution": number, "entity": entity, "unable": dict(unable), "officers": list(officers), "at": at,
+            "above_sha256": above_sha256,
+        }
+    )  # fmt: skip
 
 
 def _outcome_lines(roster: Roster, drawn: EntityDraw) -> Iterator[str]:
@@ -232,5 +266,6 @@ def _chunks(lines: Iterable[str], size: int = 10_000) -> Iterator[bytes]:
     yield "".join(chunk).encode()
 
 
-def _json_line(value: object) -> bytes:
+def json_line(value: object) -> bytes:
+    """Return a value as a line of the file."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode() + b"\n"

@@ -10,6 +10,7 @@ import itertools
 import json
 import sys
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,9 @@ class _Lines:
             raise DrawError(f"the roster of {what} is not the announced one")
         return rows
 
+    def at_end(self) -> bool:
+        return not self.stream.peek(1)
+
     def expect(self, text: str, what: str) -> None:
         if self.next() != text.encode() + b"\n":
             raise DrawError(f"line {self.number}: the {what} should read {text!r}")
@@ -100,25 +104,86 @@ def _verify(announcement: dict[str, Any], lines: _Lines) -> dict[str, Any]:
     rules = announcement["rules"]
     entities = lines.roster(announcement["entities"], "entities")
     officers = lines.roster(announcement["officers"], "officers")
-    seed = _seed(announcement, lines.json("reveal"))
+    reveal = lines.json("reveal")
+    seed = _seed(announcement, reveal)
+    earliest = announcement.get("draw_not_before")
+    if earliest and datetime.fromisoformat(reveal["drawn_at"]) < datetime.fromisoformat(earliest):
+        raise DrawError("the draw was made earlier than announced")
     outcomes, strata, drawn = _draw_entities(rules, seed, entities)
     for row, (outcome, where, ticket) in zip(entities, outcomes, strict=True):
         lines.expect(f"{row[0]}\t{outcome}\t{where}\t{ticket:016x}", "outcome")
-    assigned = 0
+    teams_drawn: list[list[str]] = []
     load = {row[0]: int(row[5]) for row in officers}
     for row in drawn:
         team, eligible, refused = _draw_officers(rules, seed, row, officers, load)
-        assigned += bool(team)
+        teams_drawn.append(team)
         reasons = ",".join(f"{reason}={refused[reason]}" for reason in sorted(refused))
         lines.expect(f"{row[0]}\t{','.join(team)}\t{eligible}\t{reasons}", "assignment")
-    above = lines.sha256.hexdigest()
+    above, assigned = lines.sha256.hexdigest(), sum(map(bool, teams_drawn))
     summary = {"strata": strata, "drawn": len(drawn), "assigned": assigned, "sha256": above}
     if lines.json("summary") != summary:
         raise DrawError("the summary does not say what was drawn")
-    if lines.stream.readline(1):
-        raise DrawError("something stands behind the summary")
+    teams = {row[0]: team for row, team in zip(drawn, teams_drawn, strict=True)}
+    substituted = _substitutions(rules, seed, {row[0]: row for row in drawn}, teams, officers, load, lines)
     left_out = sum(1 for outcome, _, _ in outcomes if outcome == "excluded")
-    return {"entities": len(entities), "excluded": left_out, "drawn": len(drawn), "assigned": assigned}
+    return {"entities": len(entities), "excluded": left_out, "drawn": len(drawn), "assigned": assigned} | (
+        {"substitutions": substituted} if substituted else {}
+    )
+
+
+def _substitutions(
+    rules: dict[str, Any],
+    seed: bytes,
+    rows: dict[str, list[str]],
+    teams: dict[str, list[str]],
+    officers: list[list[str]],
+    load: dict[str, int],
+    lines: _Lines,
+) -> int:
+    """Draw again for officers who became unable, line by line to the end of the file; returns how many lines."""
+    unable: dict[str, set[str]] = {}
+    number = 0
+    while not lines.at_end():
+        number += 1
+        above = lines.sha256.hexdigest()
+        found = lines.json("substitution")
+        entity, told = found["entity"], found["unable"]
+        if entity not in teams or not told or not all(told.values()):
+            raise DrawError(f"line {lines.number}: no drawn entity, or nobody unable for a reason")
+        unable.setdefault(entity, set()).update(told)
+        team = _replace(rules, seed, rows[entity], teams[entity], unable[entity], officers, load)
+        expected = {
+            "substitution": number, "entity": entity, "unable": told, "officers": team, "at": found["at"],
+            "above_sha256": above,
+        }  # fmt: skip
+        if found != expected or team == teams[entity]:
+            raise DrawError(f"line {lines.number}: the substitution should name {team}")
+        teams[entity] = team
+    return number
+
+
+def _replace(
+    rules: dict[str, Any],
+    seed: bytes,
+    row: list[str],
+    team: list[str],
+    unable: set[str],
+    officers: list[list[str]],
+    load: dict[str, int],
+) -> list[str]:
+    """Return the team once those who are unable were replaced: by the best tickets among who may go."""
+    avoids = {officer[0]: set(officer[7].split(",")) for officer in officers}
+    free, _ = _free(rules, row, [one for one in officers if one[0] not in unable and one[0] not in team], load)
+    staying = [officer for officer in team if officer not in unable]
+    for new in itertools.combinations(_ranked(rules, seed, row[0], free, load), rules["officers"] - len(staying)):
+        whole = [*staying, *new]
+        if not any(a in avoids[b] or b in avoids[a] for a, b in itertools.combinations(whole, 2)):
+            for officer in team:
+                load[officer] -= officer in unable
+            for officer in new:
+                load[officer] += 1
+            return whole
+    return team
 
 
 def _seed(announcement: dict[str, Any], reveal: dict[str, Any]) -> bytes:
@@ -144,9 +209,12 @@ def _draw_entities(
     """Return outcome, stratum or reason, and best ticket of each line; the strata; and the lines drawn, in order."""
     found: list[tuple[str, str, int]] = []
     members: dict[str, list[tuple[int, int]]] = {stratum["name"]: [] for stratum in rules["strata"]}
+    by_grades: dict[tuple[str, str], str] = {}
+    for stratum in rules["strata"]:
+        for grades in itertools.product(stratum["risks"], stratum["credits"]):
+            by_grades.setdefault(grades, stratum["name"])
     for index, (entity, _, risk, credit, visits, own_reason) in enumerate(entities):
-        fitting = (s["name"] for s in rules["strata"] if risk in s["risks"] and credit in s["credits"])
-        name = next(fitting, None)
+        name = by_grades.get((risk, credit))
         count = rules["tickets"].get(credit, 0)
         if own_reason:
             found.append(("excluded", own_reason, 0))
@@ -177,10 +245,25 @@ def _draw_officers(
     rules: dict[str, Any], seed: bytes, row: list[str], officers: list[list[str]], load: dict[str, int]
 ) -> tuple[list[str], int, Counter[str]]:
     """Return the officers drawn for an entity, how many could go, and the refused by reason."""
+    free, refused = _free(rules, row, officers, load)
+    avoids = {officer[0]: set(officer[7].split(",")) for officer in free}
+    for team in itertools.combinations(_ranked(rules, seed, row[0], free, load), rules["officers"]):
+        if not any(a in avoids[b] or b in avoids[a] for a, b in itertools.combinations(team, 2)):
+            for officer in team:
+                load[officer] += 1
+            return list(team), len(free), refused
+    return [], len(free), refused
+
+
+def _free(
+    rules: dict[str, Any], row: list[str], officers: list[list[str]], load: dict[str, int]
+) -> tuple[list[list[str]], Counter[str]]:
+    """Return the officers of the place who may go, and the refused by reason."""
     entity, region = row[0], row[1]
     refused: Counter[str] = Counter()
-    free: list[tuple[str, set[str]]] = []
-    for officer, place, since, until, scope, _, capacity, avoids in officers:
+    free = []
+    for line in officers:
+        officer, place, since, until, scope, _, capacity, avoids = line
         if not region.startswith(place):
             continue
         if since > rules["visits_from"] or until < rules["visits_until"]:
@@ -192,22 +275,19 @@ def _draw_officers(
         elif load[officer] >= int(capacity):
             refused["at-capacity"] += 1
         else:
-            free.append((officer, set(avoids.split(","))))
-    least = min((load[officer] for officer, _ in free), default=0)
-    free.sort(
-        key=lambda one: (
-            max(0, load[one[0]] - least - rules["load_slack"]),
-            -_best_ticket(seed, f"{entity}\n{one[0]}", 1),
-            one[0],
-        )
-    )
-    for team in itertools.combinations(free, rules["officers"]):
-        if not any(a[0] in b[1] or b[0] in a[1] for a, b in itertools.combinations(team, 2)):
-            names = [officer for officer, _ in team]
-            for officer in names:
-                load[officer] += 1
-            return names, len(free), refused
-    return [], len(free), refused
+            free.append(line)
+    return free, refused
+
+
+def _ranked(rules: dict[str, Any], seed: bytes, entity: str, free: list[list[str]], load: dict[str, int]) -> list[str]:
+    """Return officers in the order in which they are drawn: the least loaded first, then by ticket."""
+    least = min((load[one[0]] for one in free), default=0)
+
+    def order(officer: str) -> tuple[int, int, str]:
+        ahead = max(0, load[officer] - least - rules["load_slack"])
+        return ahead, -_best_ticket(seed, f"{entity}\n{officer}", 1), officer
+
+    return sorted((one[0] for one in free), key=order)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """Drawing from the registers: the rosters as they stand, the announcement, and the published file."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from server.behaviors.models import Behavior
+from server.clock import CHINA
 from server.directory.models import Checklist, SupervisionItem
 from server.entities.models import Entity
 from server.errors import Problem
@@ -18,6 +18,7 @@ from server.inspections.draw import MAX_TICKETS, MIN_OFFICERS, Candidate, Inspec
 from server.inspections.draw_file import (
     SECRET_BYTES,
     Reveal,
+    Roster,
     announce,
     carry_out,
     commitment,
@@ -26,7 +27,10 @@ from server.inspections.draw_file import (
     officer_roster,
     write_file,
 )
+from server.inspections.frequency import visits_in_year
+from server.inspections.models import Task
 from server.officers.models import Officer, OfficerAvoidance
+from server.records.models import RecordAssignee
 from server.runtime import Runtime
 from server.web.principal import region_prefix
 
@@ -49,37 +53,68 @@ FETCH_ROWS = 10_000
 
 @dataclass(frozen=True)
 class DrawOrder:
-    """What to draw: the sector, within which place, and for visits on which days."""
+    """What to draw: by which rules, from the entities of which place, and for which item."""
 
-    sector: str
+    rules: Rules
     region: str
     """Division code; 420000 for the whole province."""
-    visits_from: date
-    visits_until: date
-    strata: tuple[Stratum, ...] = STRATA
-    tickets: Mapping[str, int] | None = None
+    item: str = ""
+    """Id of the supervision item; empty: the sector's first by code."""
+    capacity: int = CAPACITY
+    """Tasks that one officer may have at most."""
 
     @classmethod
     def from_today(cls, rt: Runtime, sector: str, region: str) -> "DrawOrder":
         """Return an order by the usual rules for the coming weeks."""
-        today = rt.now().date()
-        return cls(sector, region, today, today + timedelta(days=PERIOD_DAYS))
-
-    @property
-    def rules(self) -> Rules:
-        """The rules as they are published."""
-        return Rules(
-            strata=self.strata, tickets=dict(self.tickets or TICKETS), visits_cap=VISITS_CAP, officers=MIN_OFFICERS,
-            load_slack=1, sector=self.sector, visits_from=self.visits_from.isoformat(),
-            visits_until=self.visits_until.isoformat(),
+        today = rt.now().astimezone(CHINA).date()
+        rules = Rules(
+            strata=STRATA, tickets=TICKETS, visits_cap=VISITS_CAP, officers=MIN_OFFICERS, load_slack=1, sector=sector,
+            visits_from=today.isoformat(), visits_until=(today + timedelta(days=PERIOD_DAYS)).isoformat(),
         )  # fmt: skip
+        return cls(rules, region)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """All that a draw needs from the registers, of one moment."""
+
+    item: SupervisionItem
+    checklist: Checklist
+    entities: Roster
+    officers: Roster
+
+    def plan(self, order: DrawOrder) -> dict[str, Any]:
+        """What is inspected, as the announcement says it."""
+        return {
+            "number": f"{order.rules.visits_from.replace('-', '')}-{order.rules.sector}-{order.region}",
+            "sector": order.rules.sector, "region": order.region, "item_code": self.item.code, "item": self.item.name,
+            "checklist_code": self.checklist.code, "checklist_version": self.checklist.version,
+            "department": self.item.department,
+        }  # fmt: skip
+
+
+def gather(session: Session, order: DrawOrder) -> Basis:
+    """Take both rosters from the registers.
+
+    Args:
+        session: a read session: both rosters are of one moment.
+        order: what to draw.
+
+    Raises:
+        Problem: `not-found` when there is no checklist for the sector; `invalid-field` for rules that cannot be used.
+    """
+    if reason := check_rules(order.rules):
+        raise Problem("invalid-field", field="rules", detail=reason)
+    item, checklist = item_for(session, order.rules.sector, order.item)
+    entities = entity_roster(candidates(session, order))
+    return Basis(item, checklist, entities, officer_roster(inspectors(session, item.department, order.capacity)))
 
 
 def draw_to_file(session: Session, rt: Runtime, order: DrawOrder, secret: str, out: Path) -> dict[str, Any]:
     """Draw entities and officers from the registers and write the published file.
 
     Args:
-        session: a read session: both rosters are of one moment.
+        session: a read session.
         rt: the runtime.
         order: what to draw.
         secret: what the announcement commits to, hexadecimal.
@@ -89,33 +124,23 @@ def draw_to_file(session: Session, rt: Runtime, order: DrawOrder, secret: str, o
         The figures of the draw.
 
     Raises:
-        Problem: `not-found` when there is no checklist for the sector; `invalid-field` for rules that cannot be used.
+        Problem: as :func:`gather` says.
     """
-    if reason := check_rules(order.rules):
-        raise Problem("invalid-field", field="rules", detail=reason)
-    item, checklist = item_for(session, order.sector)
-    entities = entity_roster(candidates(session, order))
-    officers = officer_roster(inspectors(session, item.department))
-    plan = {
-        "number": f"{order.visits_from:%Y%m%d}-{order.sector}-{order.region}",
-        "sector": order.sector, "region": order.region, "item_code": item.code, "item": item.name,
-        "checklist_code": checklist.code, "checklist_version": checklist.version, "department": item.department,
-    }  # fmt: skip
+    basis = gather(session, order)
     announcement = announce(
-        plan, order.rules, entities, officers,
+        basis.plan(order), order.rules, basis.entities, basis.officers,
         committed=commitment(secret), beacon=None, announced_at=rt.now().isoformat(),
     )  # fmt: skip
-    result = carry_out(order.rules, make_seed(secret, ""), entities, officers)
+    result = carry_out(order.rules, make_seed(secret, ""), basis.entities, basis.officers)
     partial = out.with_name(f".{out.name}.partial")
+    reveal = Reveal(secret, "", rt.now().isoformat())
     try:
         with partial.open("wb") as stream:
-            summary = write_file(
-                stream, announcement, entities, officers, Reveal(secret, "", rt.now().isoformat()), result
-            )
+            summary = write_file(stream, announcement, basis.entities, basis.officers, reveal, result)
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
-    return {"entities": entities.count, "officers": officers.count, **summary}
+    return {"entities": basis.entities.count, "officers": basis.officers.count, **summary}
 
 
 def secret_from_number(number: int) -> str:
@@ -128,8 +153,8 @@ def fresh_secret(rt: Runtime) -> str:
     return rt.random_bytes(SECRET_BYTES).hex()
 
 
-def item_for(session: Session, sector: str) -> tuple[SupervisionItem, Checklist]:
-    """Return a sector's first item by code with its checklist in force.
+def item_for(session: Session, sector: str, item: str = "") -> tuple[SupervisionItem, Checklist]:
+    """Return an item, or the sector's first by code, with its checklist in force.
 
     Raises:
         Problem: `not-found`: without a published list there is no inspection.
@@ -141,6 +166,8 @@ def item_for(session: Session, sector: str) -> tuple[SupervisionItem, Checklist]
         .order_by(SupervisionItem.code, Checklist.version.desc())
         .limit(1)
     )
+    if item:
+        query = query.where(SupervisionItem.id == item)
     found = session.execute(query).first()
     if found is None:
         detail = f"no checklist for the sector {sector!r}: enter one, or try `fieldproof seed --entities 1000`"
@@ -150,10 +177,11 @@ def item_for(session: Session, sector: str) -> tuple[SupervisionItem, Checklist]
 
 def candidates(session: Session, order: DrawOrder) -> Iterator[Candidate]:
     """Return the entity roster: every entity of sector and place, in order of id, closed and merged ones with why."""
-    visits = _visits(session, order.visits_from.year)
+    visits = visits_in_year(session, int(order.rules.visits_from[:4]))
     query = (
         select(Entity.id, Entity.region, Entity.risk, Entity.credit, Entity.status)
-        .where(Entity.sector == order.sector, Entity.region.startswith(region_prefix(order.region), autoescape=True))
+        .where(Entity.sector == order.rules.sector)
+        .where(Entity.region.startswith(region_prefix(order.region), autoescape=True))
         .order_by(Entity.id)
         .execution_options(yield_per=FETCH_ROWS)
     )
@@ -162,27 +190,21 @@ def candidates(session: Session, order: DrawOrder) -> Iterator[Candidate]:
         yield Candidate((entity, region, risk, credit, visits.get(entity, 0), reason))
 
 
-def _visits(session: Session, year: int) -> dict[str, int]:
-    """How often each entity was inspected in a year (UTC)."""
-    start = _new_year(year)
+def _loads(session: Session, department: str) -> dict[str, int]:
+    """How many tasks each officer of a department has to do."""
     query = (
-        select(Behavior.entity, func.count())
-        .where(
-            Behavior.kind == "inspection", Behavior.status == "current", Behavior.entity.is_not(None),
-            Behavior.inspected_at >= start, Behavior.inspected_at < _new_year(year + 1),
-        )
-        .group_by(Behavior.entity)
-    )  # fmt: skip
-    return {str(entity): int(count) for entity, count in session.execute(query)}
+        select(RecordAssignee.officer, func.count())
+        .join(Task, (Task.id == RecordAssignee.id) & (RecordAssignee.kind == "task"))
+        .where(Task.department == department, Task.status != "done")
+        .group_by(RecordAssignee.officer)
+    )
+    return {str(officer): int(count) for officer, count in session.execute(query)}
 
 
-def _new_year(year: int) -> datetime:
-    return datetime(year, 1, 1, tzinfo=UTC)
-
-
-def inspectors(session: Session, department: str) -> Iterable[Inspector]:
-    """Return the officer roster of a department, in order of id, with whom each must keep away from."""
+def inspectors(session: Session, department: str, capacity: int = CAPACITY) -> Iterable[Inspector]:
+    """Return the officer roster of a department, in order of id, with the work and the avoidances of each."""
     avoids: dict[str, set[str]] = {}
+    loads = _loads(session, department)
     for officer, other in session.execute(select(OfficerAvoidance.officer, OfficerAvoidance.other)):
         avoids.setdefault(officer, set()).add(other)
     rows = session.execute(select(Officer).where(Officer.department == department).order_by(Officer.id)).scalars()
@@ -191,7 +213,8 @@ def inspectors(session: Session, department: str) -> Iterable[Inspector]:
             id=one.id, region=region_prefix(one.region),
             valid_from=one.certificate_valid_from.date().isoformat(),
             valid_until=one.certificate_valid_until.date().isoformat(),
-            scope=frozenset(one.scope), load=0, capacity=CAPACITY, avoids=frozenset(avoids.get(one.id, ())),
+            scope=frozenset(one.scope), load=loads.get(one.id, 0), capacity=capacity,
+            avoids=frozenset(avoids.get(one.id, ())),
         )
         for one in rows
     ]  # fmt: skip

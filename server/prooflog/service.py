@@ -27,7 +27,7 @@ from sync.merkle import MAX_SIZE, Frontier, consistency_proof, inclusion_proof, 
 
 T = TypeVar("T")
 _LEAVES, _PENDING = cast(Table, Leaf.__table__), cast(Table, PendingLeaf.__table__)
-KINDS = ("behavior", "journal-head", "evidence", "erasure")
+KINDS = ("behavior", "journal-head", "evidence", "erasure", "draw")
 """What leaves are about."""
 MAX_LEAF_BYTES = 4096
 """A leaf is a commitment, not a document."""

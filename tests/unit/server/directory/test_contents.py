@@ -82,7 +82,7 @@ def test_files_are_read_as_they_were_written(register: str, media_type: str) -> 
 @pytest.mark.parametrize(
     ("data", "media_type", "code"),
     [
-        (b"\xff", CSV, "bad-request"), (b"code,name\n", CSV, "bad-request"), (b"{}", JSON, "bad-request"),
+        (b"\xff", CSV, "bad-request"), (b"code,name\n", CSV, "invalid-field"), (b"{}", JSON, "bad-request"),
         (b"[1]", JSON, "bad-request"), (b"[", JSON, "malformed-json"), (b"[]", "text/plain", "unsupported-media-type"),
         (json.dumps([{}] * 20_001).encode(), JSON, "limit-exceeded"),
     ],

@@ -110,6 +110,8 @@ class ChangeQuestion:
 
     kind: str = ""
     record: str = ""
+    others: tuple[str, ...] = ()
+    """Further records beside `record`."""
     field: str = ""
     actor: str = ""
     since: datetime | None = None
@@ -132,11 +134,12 @@ def find_changes(
     query = select(AuditEvent).where(told, in_scope(caller, AuditEvent.region, AuditEvent.department))
     for column, value in (
         (AuditEvent.subject_kind, question.kind),
-        (AuditEvent.subject_id, question.record),
         (AuditEvent.actor, question.actor),
     ):
         if value:
             query = query.where(column == value)
+    if question.record:
+        query = query.where(AuditEvent.subject_id.in_((question.record, *question.others)))
     if question.field:
         query = query.where(AuditEvent.fields.contains(f",{question.field},", autoescape=True))
     if question.since is not None:

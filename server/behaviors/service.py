@@ -16,6 +16,7 @@ from schemas.behavior import SCHEMAS, behavior_schema, days_of, personal_content
 from server.audit.service import SYSTEM, changed_fields, record_event
 from server.behaviors.models import Behavior, Proceeding
 from server.behaviors.publication import enter_publication
+from server.entities.merging import with_duplicates
 from server.errors import Problem
 from server.prooflog.service import enqueue
 from server.runtime import Runtime
@@ -218,11 +219,12 @@ def list_behaviors(
     for column, value in (
         (Behavior.kind, wanted.kind),
         (Behavior.result, wanted.result),
-        (Behavior.entity, wanted.entity),
         (Behavior.number, wanted.number),
     ):
         if value:
             query = query.where(column == value)
+    if wanted.entity:
+        query = query.where(Behavior.entity.in_(with_duplicates(session, wanted.entity)))
     if wanted.region:
         query = query.where(Behavior.region.startswith(wanted.region, autoescape=True))
     if wanted.inspected_from is not None:

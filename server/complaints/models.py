@@ -6,10 +6,10 @@ from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, UtcDateTime
-from server.registers.models import Registered
+from server.registers.models import NamesEntity, Registered
 
 
-class Complaint(Registered, Base):
+class Complaint(Registered, NamesEntity, Base):
     """A complaint or report (投诉举报), as it was taken in."""
 
     __tablename__ = "complaint"

@@ -4,7 +4,7 @@ from schemas.codes import Code
 from schemas.kinds.base import MAX_TEXT_CHARS, Text
 from server.complaints.models import Complaint
 from server.directory.models import SupervisionItem
-from server.entities.models import Entity
+from server.entities.merging import TO_ENTITY
 from server.registers.definition import (
     Moment,
     PlacedSchema,
@@ -19,7 +19,6 @@ from server.registers.definition import (
 )
 from server.registers.service import Keeper
 
-TO_ENTITY = Reference("entity with the code", Entity.uscc)
 TO_ITEM = Reference("supervision item with the code", SupervisionItem.code)
 
 

@@ -3,11 +3,10 @@
 from schemas.codes import Code
 from schemas.kinds.base import MAX_TEXT_CHARS, Text
 from server.credit.models import CreditRecord
-from server.entities.models import Entity
+from server.entities.merging import TO_ENTITY
 from server.entities.service import places_of
 from server.registers.definition import (
     Day,
-    Reference,
     Register,
     RegisterSchema,
     described,
@@ -18,8 +17,6 @@ from server.registers.definition import (
     standing,
 )
 from server.registers.service import Keeper
-
-TO_ENTITY = Reference("entity with the code", Entity.uscc)
 
 
 class CreditSchema(RegisterSchema):

@@ -12,7 +12,7 @@ from schemas.codes import Code
 from schemas.kinds.base import ID, MAX_LABEL_CHARS
 from server.audit.api import ChangePage, page_place
 from server.audit.service import ChangeQuestion, find_changes
-from server.entities import importing, service
+from server.entities import importing, merging, service
 from server.entities.models import Entity
 from server.errors import Problem
 from server.registers.blueprint import EXPORT_PAGE, export_file, uploaded
@@ -178,7 +178,7 @@ def change(body: dict[str, Any], entity_id: str) -> Entity:
 @blp.response(200, GradeList)
 def grades(entity_id: str) -> dict[str, Any]:
     """Show the history of an entity's risk and credit grades, those of merged duplicates included."""
-    return {"grades": service.grades_of(session(), _mine(entity_id))}
+    return {"grades": merging.grades_of(session(), _mine(entity_id))}
 
 
 @blp.route("/<entity_id>/grades", methods=["POST"])
@@ -201,7 +201,7 @@ def grade(body: dict[str, Any], entity_id: str) -> Entity:
 def merge(body: dict[str, Any], entity_id: str) -> Entity:
     """Merge a duplicate into another entity; both histories stay."""
     loser, keeper = _mine(entity_id), _mine(body["into"])
-    service.merge_entity(session(), runtime(), loser, keeper, author=principal().subject, reason=body["reason"])
+    merging.merge_entity(session(), runtime(), loser, keeper, author=principal().subject, reason=body["reason"])
     return loser
 
 
@@ -211,8 +211,9 @@ def merge(body: dict[str, Any], entity_id: str) -> Entity:
 @blp.arguments(PageQuery, location="query")
 @blp.response(200, ChangePage)
 def history(query: dict[str, Any], entity_id: str) -> dict[str, Any]:
-    """Show every change of an entity, newest first: who, when, old and new values, why."""
-    asked = ChangeQuestion(kind="entity", record=_mine(entity_id).id)
+    """Show every change of an entity and its merged duplicates, newest first: who, when, old and new values, why."""
+    first, *others = merging.with_duplicates(session(), _mine(entity_id).id)
+    asked = ChangeQuestion(kind="entity", record=first, others=tuple(others))
     place, limit = page_place(query["after"]), query["limit"]
     found = find_changes(session(), principal(), asked, after=place, limit=limit)
     return {"changes": found, "next": str(found[-1].id) if len(found) == limit else ""}

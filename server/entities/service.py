@@ -1,10 +1,10 @@
-"""Keeping regulated entities: entering, changing, grading, merging, finding. Each change is published and audited."""
+"""Keeping regulated entities: entering, changing, grading, finding. Each change is published and audited."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Table, select, update
+from sqlalchemy import ColumnElement, Table, select
 from sqlalchemy.orm import Session
 
 from schemas.codes import code_table
@@ -39,8 +39,6 @@ CHANGEABLE = (
 )  # fmt: skip
 MERGED = "merged"
 ENTERED = "初始录入 / entered with the platform"
-MAX_MERGES = 32
-"""Longest chain of merges that is followed."""
 
 
 def add_entities(session: Session, rt: Runtime, entities: list[Entity], *, author: str, reason: str = ENTERED) -> None:
@@ -94,15 +92,6 @@ def get_entity(session: Session, entity_id: str) -> Entity:
     entity = session.get(Entity, entity_id)
     if entity is None:
         raise Problem("not-found", detail="no entity with this id")
-    return entity
-
-
-def survivor(session: Session, entity: Entity) -> Entity:
-    """Return the entity that this one was merged into, or itself."""
-    for _ in range(MAX_MERGES):
-        if entity.merged_into is None:
-            return entity
-        entity = get_entity(session, entity.merged_into)
     return entity
 
 
@@ -255,28 +244,3 @@ def grade_entity(
     setattr(entity, kind, grade)
     detail = {"reason": reason, "fields": {kind: [before, grade]}}
     record_event(session, rt, author, "entity.grade", "entity", entity.id, detail, region=entity.region)
-
-
-def merge_entity(session: Session, rt: Runtime, loser: Entity, keeper: Entity, *, author: str, reason: str) -> None:
-    """Merge a duplicate into the entity that stays. The duplicate keeps its row, code and history, and leads on.
-
-    Raises:
-        Problem: `conflict` if either was merged away, or both are one.
-    """
-    if loser.id == keeper.id or MERGED in (loser.status, keeper.status):
-        raise Problem("conflict", detail="both must be different entities that were not merged away")
-    before = loser.status
-    loser.status, loser.merged_into = MERGED, keeper.id
-    session.execute(update(Entity).where(Entity.merged_into == loser.id).values(merged_into=keeper.id))
-    unindex_entity(session, loser.id, loser.name, loser.region)
-    office_write_many(session, rt, [OfficeChange("entity", loser.id, {"status": "closed"}, author)])
-    fields = {"status": [before, MERGED], "merged_into": [None, keeper.id]}
-    detail = {"into": keeper.id, "reason": reason, "fields": fields}
-    record_event(session, rt, author, "entity.merge", "entity", loser.id, detail, region=loser.region)
-
-
-def grades_of(session: Session, entity: Entity) -> list[EntityGrade]:
-    """Return the history of an entity's grades, those of its merged duplicates included, oldest first."""
-    ids = [entity.id, *session.execute(select(Entity.id).where(Entity.merged_into == entity.id)).scalars()]
-    query = select(EntityGrade).where(EntityGrade.entity.in_(ids)).order_by(EntityGrade.at, EntityGrade.id)
-    return list(session.execute(query).scalars())

@@ -13,6 +13,7 @@ from schemas.kinds.base import MAX_LABEL_CHARS
 from server.audit.service import SYSTEM, record_event
 from server.directory.models import Checklist
 from server.directory.service import checklist_for, checklist_in_force, get_item
+from server.entities.merging import survivor
 from server.entities.service import get_entity
 from server.errors import Problem
 from server.inspections.models import Inspection, Task
@@ -71,7 +72,7 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
     for order in orders:
         department = check_officers(rt, order.officers, people)
         checklist = lists.setdefault(order.checklist, checklist_in_force(session, order.checklist))
-        entity = get_entity(session, order.entity)
+        entity = survivor(session, get_entity(session, order.entity))
         sector = get_item(session, checklist.item).sector
         check_fitness(session, rt, [people[officer] for officer in order.officers], entity.id, sector)
         place = Placement(entity.region, department, tuple(sorted(order.officers)))

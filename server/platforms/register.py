@@ -2,12 +2,11 @@
 
 from schemas.codes import Code
 from schemas.kinds.base import MAX_TEXT_CHARS, Text
-from server.entities.models import Entity
+from server.entities.merging import TO_ENTITY
 from server.entities.service import places_of
 from server.platforms.models import KeySubject
 from server.registers.definition import (
     Day,
-    Reference,
     Register,
     RegisterSchema,
     described,
@@ -19,8 +18,6 @@ from server.registers.definition import (
     standing,
 )
 from server.registers.service import Keeper
-
-TO_ENTITY = Reference("entity with the code", Entity.uscc)
 
 
 class KeySubjectSchema(RegisterSchema):

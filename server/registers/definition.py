@@ -5,7 +5,7 @@ unknown references, the masking of personal values and the pages: a register is 
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import cached_property
@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing, validate, validates_schema
 from marshmallow.fields import Field
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schemas.codes import Code
 from schemas.divisions import check_known_region
@@ -33,6 +33,12 @@ class Reference:
     to: str
     """What is referred to, as a refusal names it."""
     column: InstrumentedAttribute[Any]
+    present: Callable[[Session, Collection[str]], Mapping[str, str]] | None = None
+    """Looks up which of some keys lead on to another one now."""
+
+    def now(self, session: Session, keys: Collection[str]) -> Mapping[str, str]:
+        """Return by key which one it leads on to; a key that leads nowhere is left out."""
+        return self.present(session, keys) if self.present is not None and keys else {}
 
 
 def described(

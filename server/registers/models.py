@@ -60,7 +60,11 @@ class Registered:
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class OfEntity:
+class NamesEntity:
+    """Records that name an entity by its code, in the column `entity`: a merge renames it there."""
+
+
+class OfEntity(NamesEntity):
     """Columns of records that are about an entity and lie where it lies: they move when it moves."""
 
     entity: Mapped[str] = mapped_column(String(18), index=True)

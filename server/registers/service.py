@@ -89,7 +89,11 @@ def find(
     for name, value in question.filters.items():
         if name in register.listed:
             raise Problem("invalid-field", field=name, detail="lists are not asked for by a member")
-        conditions.append(getattr(model, name) == value)
+        if name in register.references:
+            leads_on = register.references[name].now(session, [value])
+            conditions.append(getattr(model, name) == leads_on.get(value, value))
+        else:
+            conditions.append(getattr(model, name) == value)
     key = getattr(model, register.key)
     if question.q:
         whole = session.execute(select(model).where(key == question.q, *conditions)).scalars().all()
@@ -145,12 +149,17 @@ def by_key(session: Session, register: Register, keys: Sequence[str]) -> dict[st
 
 
 def place_values(session: Session, keeper: Keeper, rows: Sequence[Values]) -> dict[int, tuple[str, str]]:
-    """Check references, and give each row the region of its entity where it lies there.
+    """Check references, follow those that lead on, and give each row the region of its entity where it lies there.
 
     Returns:
         By number of the row what refers to nothing: field and value.
     """
     wrong = missing_references(session, keeper.register, rows)
+    for name, reference in keeper.register.references.items():
+        leads_on = reference.now(session, {row[name] for row in rows if row.get(name)})
+        for row in rows:
+            if row.get(name) in leads_on:
+                row[name] = leads_on[row[name]]
     if keeper.place is not None:
         places = keeper.place(session, [row[ENTITY] for number, row in enumerate(rows) if number not in wrong])
         for number, row in enumerate(rows):

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from server.audit.models import AuditEvent
 from server.config import load_settings
 from server.db.engine import Database
-from server.entities import importing, service
+from server.entities import importing, merging, service
 from server.entities.models import Entity
 from server.entities.search import find_by_name
 from server.errors import Problem
@@ -125,13 +125,13 @@ def test_merging_keeps_both_histories(session: Session, rt: Runtime) -> None:
     keeper, loser, third = enter(session, rt)[:3]
     service.grade_entity(session, rt, loser, "risk", "D", author="op", reason="事故")
     service.grade_entity(session, rt, keeper, "credit", "A", author="op", reason="守信")
-    service.merge_entity(session, rt, third, loser, author="op", reason="重复")
-    service.merge_entity(session, rt, loser, keeper, author="op", reason="重复")
+    merging.merge_entity(session, rt, third, loser, author="op", reason="重复")
+    merging.merge_entity(session, rt, loser, keeper, author="op", reason="重复")
     session.flush()
     session.expire_all()
     assert (loser.status, loser.merged_into, third.merged_into) == ("merged", keeper.id, keeper.id)
-    assert service.survivor(session, third).id == keeper.id
-    assert {(g.entity, g.kind, g.grade) for g in service.grades_of(session, keeper)} == {
+    assert merging.survivor(session, third).id == keeper.id
+    assert {(g.entity, g.kind, g.grade) for g in merging.grades_of(session, keeper)} == {
         (loser.id, "risk", "D"), (keeper.id, "credit", "A"),
     }  # fmt: skip
     assert find_by_name(session, loser.name) == []
@@ -144,7 +144,7 @@ def test_merging_keeps_both_histories(session: Session, rt: Runtime) -> None:
     with pytest.raises(Problem, match="merged"):
         service.change_entity(session, rt, loser, {"name": "x"}, author="op", reason="x")
     with pytest.raises(Problem, match="different"):
-        service.merge_entity(session, rt, keeper, keeper, author="op", reason="x")
+        merging.merge_entity(session, rt, keeper, keeper, author="op", reason="x")
 
 
 def csv_of(rows: list[dict[str, object]]) -> bytes:

@@ -273,3 +273,33 @@ def test_every_record_of_a_register_has_its_row(send: Send, entities: Rows, rt: 
     assert send("POST", "/complaints", json={**complaint("TS-1"), "reason": "x"}).status_code == 409
     with rt.db.read() as session:
         assert session.execute(select(Complaint.received_at)).scalar_one().isoformat() == "2020-05-06T01:00:00+00:00"
+
+
+def test_a_merged_entity_is_followed(send: Send, entities: Rows) -> None:
+    """What names a duplicate names the entity that stays, with an entry in its trail; its code leads on ever after."""
+    gone, stays = entities[0], next(row for row in entities if row["region"] != entities[0]["region"])
+    made = {
+        "credit-records": entered(send, "credit-records", credit("XY-1", gone["uscc"])),
+        "key-subjects": entered(send, "key-subjects", key_subject("PT-1", gone["uscc"])),
+        "complaints": entered(send, "complaints", complaint("TS-1", entity=gone["uscc"])),
+    }
+    change = {"registered_address": "新址", "reason": "迁址"}
+    assert send("PATCH", f"/entities/{gone['id']}", json=change).status_code == 200
+    merge = {"into": stays["id"], "reason": "重复登记"}
+    assert send("POST", f"/entities/{gone['id']}/merge", json=merge).status_code == 200
+    for name, before in made.items():
+        now = body(send("GET", f"/{name}/{before['id']}"))
+        lies = before["region"] if name == "complaints" else stays["region"]
+        assert (now["entity"], now["region"], now["revision"]) == (stays["uscc"], lies, 2), name
+        for code in (gone["uscc"], stays["uscc"]):
+            assert [one["id"] for one in body(send("GET", f"/{name}?entity={code}"))["records"]] == [before["id"]]
+        last = body(send("GET", f"/{name}/{before['id']}/history"))["changes"][0]
+        assert (last["action"].partition(".")[2], last["reason"]) == ("merge", "重复登记")
+        assert {"field": "entity", "before": gone["uscc"], "after": stays["uscc"]} in last["fields"]
+    late = entered(send, "credit-records", credit("XY-2", gone["uscc"]))
+    assert (late["entity"], late["region"]) == (stays["uscc"], stays["region"])
+    again = [credit("XY-1", gone["uscc"]), credit("XY-2", stays["uscc"])]
+    report = body(send("POST", "/credit-records/import?reason=x", json=again))
+    assert (report["unchanged"], report["refused"]) == (2, 0), report
+    told = body(send("GET", f"/entities/{stays['id']}/history"))["changes"]
+    assert [one["action"] for one in told] == ["entity.merge", "entity.change", "entity.enter", "entity.enter"]

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from server.analytics.themes import REGISTERS, UNCLASSIFIED, sectors
 from server.behaviors.models import Behavior
 from server.directory.models import SupervisionItem
+from server.entities.merging import merge_entity
 from server.entities.models import Entity
-from server.entities.service import change_entity, merge_entity
+from server.entities.service import change_entity
 from server.leads.models import Lead
 from server.officers.models import Officer
 from server.officers.service import add_officers

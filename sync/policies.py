@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from sync.dots import Dot, parse_dot
@@ -44,6 +45,11 @@ class Policy:
     rule: Rule
     order: tuple[str, ...] = ()
 
+    @cached_property
+    def removes_by_name(self) -> bool:
+        """Whether a change of the field replaces only what it names."""
+        return self.rule in NAMED_REMOVAL
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -74,14 +80,14 @@ def state_of(change: Change, policies: Policies) -> RecordState:
         return RecordState({DELETED: {change.dot: mark}}, superseded)
     entries: dict[str, dict[Dot, Live]] = {}
     for name, value in change.fields.items():
-        rule = policies.get(name, DEFAULT).rule
-        if rule in NAMED_REMOVAL:
+        policy = policies.get(name, DEFAULT)
+        if policy.removes_by_name:
             added, removed = set_change(value)
             entries[name] = {change.dot: Live(change.dot, added, change.at_ms)}
             superseded[name] = frozenset(removed) & change.seen
         else:
             entries[name] = {change.dot: Live(change.dot, value, change.at_ms)}
-            if rule is not Rule.APPEND:
+            if policy.rule is not Rule.APPEND:
                 superseded[name] = change.seen
     return RecordState(entries, superseded)
 

@@ -11,6 +11,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from server.accounts.models import Account, RevokedToken, SignInCode
 from server.audit.service import record_event
+from server.db.prepared import Prepared
 from server.errors import Problem
 from server.runtime import Runtime
 from server.web.principal import Principal, region_prefix
@@ -26,8 +27,8 @@ CODE_S = 900
 NOBODY = generate_password_hash("nobody has this password")
 """Checked when a login does not exist, so that the answer takes as long as for one that does."""
 
-_SIGNED_OUT = select(RevokedToken.jti).where(RevokedToken.jti == bindparam("token"))
-"""Made once: it is asked at each request."""
+_SIGNED_OUT = Prepared(select(RevokedToken.jti).where(RevokedToken.jti == bindparam("token")))
+"""It is asked at each request."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def revoke_token(session: Session, rt: Runtime, jti: str) -> None:
 
 def is_revoked(session: Session, jti: str) -> bool:
     """Tell whether a token was signed out."""
-    return session.connection().execute(_SIGNED_OUT, {"token": jti}).first() is not None
+    return _SIGNED_OUT.row(session, {"token": jti}) is not None
 
 
 def account_by_login(session: Session, login: str) -> Account | None:

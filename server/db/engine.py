@@ -20,6 +20,8 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, literal,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, sessionmaker
 
+from server.db.lane import Lane
+
 SQLITE_FLOOR = (3, 51, 3)
 """Older versions (3.7.0 to 3.51.2) can corrupt a WAL database that two connections write."""
 PAGE_BYTES = 8_192
@@ -116,8 +118,8 @@ class Database:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self._lock: WriterLock | None = None
-        self.turn = FairLock()
-        """For work that is worth doing one at a time in a process: see :mod:`server.fieldsync.api`."""
+        self.lane: Lane[Any] = Lane()
+        """In which the threads of this process take in pushes: see :mod:`server.fieldsync.arrivals`."""
         if self.is_sqlite:
             self.engine = self._open_sqlite(url)
             self.readers = self._open_readers(url)

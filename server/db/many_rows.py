@@ -13,6 +13,8 @@ from sqlalchemy import Connection, Dialect, LargeBinary, Table, bindparam
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
+from server.db.prepared import execute_many
+
 Row = Mapping[str, Any]
 Convert = Callable[[Any], Any]
 
@@ -39,7 +41,7 @@ def insert_rows(session: Session, table: Table, rows: Sequence[Row], *, ignore: 
     marks = ", ".join("?" * len(names))
     how = "ON CONFLICT DO NOTHING" if ignore else ""
     statement = f"INSERT INTO {_quoted(table.name)} ({_list(names)}) VALUES ({marks}) {how}"  # noqa: S608 - from models
-    connection.exec_driver_sql(statement, _values(connection, table, names, rows))
+    execute_many(connection, statement, _values(connection, table, names, rows))
 
 
 def update_rows(session: Session, table: Table, keys: Sequence[str], rows: Sequence[Row]) -> None:
@@ -66,7 +68,7 @@ def update_rows(session: Session, table: Table, keys: Sequence[str], rows: Seque
     sets = ", ".join(f"{_quoted(name)} = ?" for name in changed)
     where = " AND ".join(f"{_quoted(name)} = ?" for name in keys)
     sql = f"UPDATE {_quoted(table.name)} SET {sets} WHERE {where}"  # noqa: S608 - names from the models
-    connection.exec_driver_sql(sql, _values(connection, table, [*changed, *keys], rows))
+    execute_many(connection, sql, _values(connection, table, [*changed, *keys], rows))
 
 
 def _values(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from server.db.many_rows import update_rows
+from server.db.prepared import Prepared
 from server.devices.models import Device
 from server.devices.standing import HANDING_IN, MAX_SEALED_ACTS
 from server.errors import Problem
@@ -21,12 +22,11 @@ _CHANGED = (
     "boot", "boot_exchange_ms", "wall_zero_ms", "pending_acts", "pending_files", "sealed_acts", "last_seen_at",
     "last_sync_at",
 )  # fmt: skip
-_LOCK = (
+_LOCK = Prepared(
     select(*(DEVICES.c[name] for name in (*_ASKED, *_CHANGED)))
     .where(DEVICES.c.id == bindparam("device"))
     .with_for_update()
 )
-"""Made once: putting a statement together costs more than SQLite takes to answer it."""
 
 
 @dataclass
@@ -69,8 +69,9 @@ def lock_for_push(session: Session, caller: Principal) -> PushingDevice:
         Problem: `unauthenticated`; also where the key changed since the caller was identified, by which the segment's
             signature was checked.
     """
-    row = session.connection().execute(_LOCK, {"device": caller.subject}).one_or_none()
+    row = _LOCK.row(session, {"device": caller.subject})
+    device = None if row is None else PushingDevice(*row)
     allowed = HANDING_IN if caller.role == HAND_IN else ("active",)
-    if row is None or row.status not in allowed or row.key_number != caller.key_number:
+    if device is None or device.status not in allowed or device.key_number != caller.key_number:
         raise Problem("unauthenticated", detail="this device may not push any more")
-    return PushingDevice(*row)
+    return device

@@ -6,11 +6,12 @@ Nothing that officers wrote is lost by taking the rest away.
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, cast
+from typing import NamedTuple, cast
 
-from sqlalchemy import Row, Table, bindparam, select
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
+from server.db.prepared import Prepared
 from server.devices.models import Device
 from server.devices.negotiation import too_old
 from server.errors import Problem
@@ -22,11 +23,24 @@ MAX_SEALED_ACTS = 10_000
 HANDING_IN = ("active", "revoked", "wiping")
 """Statuses of devices that may hand in."""
 _DEVICES = cast(Table, Device.__table__)
-_CALLER = select(
-    _DEVICES.c.id, _DEVICES.c.status, _DEVICES.c.revoked_at, _DEVICES.c.region, _DEVICES.c.department,
-    _DEVICES.c.officer, _DEVICES.c.shared_with, _DEVICES.c.public_key, _DEVICES.c.key_number,
-).where(_DEVICES.c.id == bindparam("device"))  # fmt: skip
-"""Made once, and past the ORM: it is asked at each request."""
+
+
+class Standing(NamedTuple):
+    """What of a device's row says who the caller is and what it may do."""
+
+    id: str
+    status: str
+    revoked_at: datetime | None
+    region: str
+    department: str
+    officer: str
+    shared_with: list[str]
+    public_key: bytes
+    key_number: int
+
+
+_CALLER = Prepared(select(*(_DEVICES.c[name] for name in Standing._fields)).where(_DEVICES.c.id == bindparam("device")))
+"""It is asked at each request."""
 _CLIENT = select(_DEVICES.c.client).where(_DEVICES.c.id == bindparam("device"))
 
 
@@ -74,7 +88,7 @@ def load_author(session: Session, device_id: str, received_at: datetime | None =
     return _principal(device)
 
 
-def restriction(device: Device | Row[Any]) -> str | None:
+def restriction(device: Device | Standing) -> str | None:
     """Return the code of the problem that keeps a device from syncing; None when it may sync."""
     if device.revoked_at is not None:
         return "device-revoked"
@@ -86,11 +100,12 @@ def revoked_problem() -> Problem:
     return Problem("device-revoked", detail="handed in after the device was revoked; the office decides on it")
 
 
-def _row(session: Session, device_id: str) -> Any:  # noqa: ANN401 - a row of these columns, or None
-    return session.connection().execute(_CALLER, {"device": device_id}).one_or_none()
+def _row(session: Session, device_id: str) -> Standing | None:
+    row = _CALLER.row(session, {"device": device_id})
+    return None if row is None else Standing(*row)
 
 
-def _principal(device: Row[Any]) -> Principal:
+def _principal(device: Standing) -> Principal:
     officers = (device.officer, *device.shared_with)
     return Principal(
         device.id, "device", region_prefix(device.region), device.department, officers, device.id,

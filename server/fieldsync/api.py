@@ -8,11 +8,8 @@ from marshmallow import Schema, fields, validate
 from server.errors import Problem
 from server.fieldsync import feed, times
 from server.fieldsync.announced import announced_exchange, announced_pending
-from server.fieldsync.checks import check_acts
+from server.fieldsync.arrivals import Arrival, take_in
 from server.fieldsync.feed_api import NDJSON, ndjson
-from server.fieldsync.push import push as take_in
-from server.fieldsync.segment import read_segment
-from server.fieldsync.signatures import segment_verifier
 from server.web.auth import HAND_IN, principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import DEFAULT_PAGE, MAX_PAGE
@@ -77,20 +74,14 @@ def journal_times(query: dict[str, Any], journal_id: str) -> dict[str, Any]:
 def push() -> Response:
     """Take in a signed segment of a journal; the whole segment commits, or nothing does.
 
-    Everything that needs no write is done before the write lock is taken: a slow link or a large body holds up nobody.
-    In each process one segment at a time is worked on. While one process writes, the others check what comes next, and
-    no two threads of a process keep each other from the interpreter, which would make every holder of the lock slower.
+    The body is read before anything is locked: a slow link or a large body holds up nobody.
     """
     if request.mimetype != SEGMENT_TYPE:
         raise Problem("unsupported-media-type", detail=f"the body must be {SEGMENT_TYPE}")
     request.max_content_length = MAX_SEGMENT_BYTES
-    data, rt, caller = request.get_data(cache=False), runtime(), principal()
-    exchange, pending = announced_exchange(request.headers), announced_pending(request.headers)
-    with rt.db.turn:
-        segment = read_segment(data, segment_verifier(rt, caller))
-        content = check_acts(segment, caller)
-        with rt.db.write() as writing:
-            lines = take_in(writing, rt, caller, segment, content, exchange=exchange, pending=pending)
+    data, exchange = request.get_data(cache=False), announced_exchange(request.headers)
+    arrival = Arrival(principal(), data, exchange, announced_pending(request.headers))
+    lines = take_in(runtime(), arrival)
     return Response(b"\n".join(lines) + b"\n", mimetype=NDJSON)
 
 

@@ -1,9 +1,8 @@
 """Checking one act before it is merged: shape, commitments, kind, fields, scope. A fault quarantines this act alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, RAISE, ValidationError
 
@@ -27,8 +26,7 @@ CLOSED_WITH_INSPECTION = ("inspection", "answer", "evidence")
 OPEN_AFTER_CLOSING = frozenset({"notes", "status"})
 
 
-@dataclass(frozen=True)
-class CheckedAct:
+class CheckedAct(NamedTuple):
     """An act whose content is sound."""
 
     header: Header
@@ -42,7 +40,7 @@ def check_act(act: LinkedAct, caller: Principal) -> CheckedAct:
         Problem: what is wrong, with the field and the limit.
     """
     try:
-        header = parse_header(act.members)
+        header = act.header or parse_header(act.members)
         check_commitments(header, act.parts, erasable=True)  # whether it was erased, its record knows
         fields = parse_fields("body", parse_json(act.parts.body))
         gone = header.personal is not None and is_erased(act.parts.personal) and header.op != DELETE
@@ -155,6 +153,8 @@ def check_states(act: CheckedAct, state: LiveValues) -> None:
             continue
         if value in OFFICE_STATES.get((kind, name), ()):
             raise Problem("illegal-transition", field=name, detail=f"only the office sets {value!r}")
+        if not act.header.seen:
+            continue  # it makes the record
         seen = [entry for entry in state.live(name) if entry.dot in act.header.seen]
         reached = read(policy, seen).value
         if reached in policy.order and policy.order.index(value) < policy.order.index(reached):

@@ -5,7 +5,6 @@ erased takes no personal data any more: what a handheld still brings is destroye
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select, tuple_
@@ -82,9 +81,8 @@ def without_erased(
             continue
         private = personal_of(named_key(act)[0])
         bad = isinstance(found, Problem) and may_hold(act.parts.body, private)
-        kept.append(replace(act, parts=ActParts(act.parts.header, b"" if bad else act.parts.body, b"")))
-        dot = Dot(str(act.members["journal"]), act.seq)
-        names = _destroy(session, dot, act, order)
+        kept.append(act._replace(parts=ActParts(act.parts.header, b"" if bad else act.parts.body, b"")))
+        names = _destroy(session, act.dot, act, order)
         if isinstance(found, CheckedAct):
             ordinary = {name: value for name, value in found.fields.items() if name not in names}
             looked_at[act.seq] = CheckedAct(found.header, ordinary | dict.fromkeys(names))
@@ -94,6 +92,8 @@ def without_erased(
 
 def named_key(act: LinkedAct) -> Key:
     """Return the record that an act names, as far as its unchecked header can be looked up."""
+    if act.header is not None:
+        return act.header.kind, act.header.record
     kind, record = (str(act.members.get(name))[:64].replace("\x00", "") for name in ("kind", "record"))
     return kind, record
 

@@ -11,6 +11,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
+from server.db.prepared import Prepared
 from server.devices.standing import load_author
 from server.errors import Problem
 from server.fieldsync.checks import (
@@ -44,7 +45,7 @@ CAUSES = (*SETTLED, Verdict.MENDED, Verdict.DISMISSED)
 """Statuses of acts for which nothing waits any more: they are in their records, or a person has ruled on them."""
 MAX_RELEASE_ROUNDS = 1_000
 """Rounds of releasing held acts in one push; each round releases at least one."""
-_ANY_HELD = select(Act.seq).where(Act.waiting_for.is_not(None)).limit(1)
+_ANY_HELD = Prepared(select(Act.seq).where(Act.waiting_for.is_not(None)).limit(1))
 
 
 @dataclass
@@ -82,7 +83,6 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
 
     `head_seq` is how far the server had the journal without a gap before this segment.
     """
-    journal = work.segment.head.journal
     sound = [(act, found) for act in fresh if isinstance(found := work.content[act.seq], CheckedAct)]
     # All in one order, and locked before looking: an erasure comes before this push or after it.
     work.batch.load({*map(named_key, fresh), *_keys(sound)})
@@ -95,25 +95,25 @@ def take_in(work: Intake, fresh: list[LinkedAct], head_seq: int) -> dict[int, by
     now_ms = work.rt.now_ms()
     for act in fresh:
         correction = work.clocks.get(str(act.members.get("boot")))
-        work.stamps[Dot(journal, act.seq)] = stamp(correction, act.members, now_ms)
+        work.stamps[act.dot] = stamp(correction, act.members, now_ms)
     checked: list[tuple[LinkedAct, CheckedAct]] = []
     for act in fresh:
         content = work.content[act.seq]
         if isinstance(content, Problem):
-            work.problems[Dot(journal, act.seq)] = content
+            work.problems[act.dot] = content
         else:
             checked.append((act, content))
     waiting: dict[Dot, str] = {}
     if not contiguous:
-        waiting = {Dot(journal, act.seq): str(Dot(journal, fresh[0].seq - 1)) for act in fresh}
+        waiting = dict.fromkeys([act.dot for act in fresh], str(Dot(fresh[0].dot.journal, fresh[0].seq - 1)))
     _know_seen(work, checked)
-    todo = [(act, checked_act) for act, checked_act in checked if Dot(journal, act.seq) not in waiting]
+    todo = [(act, checked_act) for act, checked_act in checked if act.dot not in waiting]
     moved = _now_linked(work, head_seq) if contiguous else []
     while True:
         # Of the segment's own acts some may wait for stored ones that only the others release.
         settled = _apply_fresh(work, todo, waiting)
         released = _release(work, map(str, (*moved, *settled)))
-        moved, todo = [], [(act, found) for act, found in todo if Dot(journal, act.seq) in waiting]
+        moved, todo = [], [(act, found) for act, found in todo if act.dot in waiting]
         if not todo or not (settled or released):
             break
     return _store(work, fresh, waiting, _take_positions(work))
@@ -151,7 +151,7 @@ def _apply_fresh(work: Intake, acts: Sequence[tuple[LinkedAct, CheckedAct]], wai
     """Merge what can be merged of a segment's acts; the others are noted in `waiting`. Returns what no longer waits."""
     moved: list[Dot] = []
     for act, checked in acts:
-        dot = checked.header.dot
+        dot = act.dot
         cause = _try_apply(work, work.caller, act, checked, at_ms=work.stamps[dot])
         if cause:
             waiting[dot] = cause
@@ -219,34 +219,35 @@ def _try_apply(
     header = checked.header
     if len(caller.officers) > 1:
         caller = replace(caller, officers=(header.officer,))  # on a shared device an act is one officer's
-    missing = sorted(header.seen - work.settled)
-    if missing:
-        return str(missing[0])
+    if not header.seen <= work.settled:
+        return str(min(header.seen - work.settled))
     key = (header.kind, header.record)
     if key not in work.batch.records:
         parent = _parent_key(checked)
         if header.kind == "task" or (PARENTS.get(header.kind) and parent is None) or header.op == DELETE:
             return f"{header.kind}/{header.record}"
         if parent is not None:
-            work.batch.load([parent])
+            if parent not in work.batch.records:
+                work.batch.load([parent])
             if parent not in work.batch.records:
                 return f"{parent[0]}/{parent[1]}"
             place = _place(work, caller, parent, checked)
             work.batch.create(key, place, _former(caller, place, work.batch.records[parent]))
     try:
-        check_place(caller, work.batch.records[key].placement, work.batch.records[key].former)
-        check_states(checked, work.batch.records[key].served)
+        held = work.batch.records[key]
+        check_place(caller, held.placement, held.former)
+        check_states(checked, held.served)
         _check_open(work, key, checked)
     except Problem as problem:
-        work.problems[header.dot] = problem
+        work.problems[act.dot] = problem
         if not work.batch.records[key].known and not work.batch.records[key].changed:
             del work.batch.records[key]
         return None
-    change = Change(header.dot, header.seen, at_ms, checked.fields, header.op == DELETE)
+    change = Change(act.dot, header.seen, at_ms, checked.fields, header.op == DELETE)
     work.batch.apply(
         Incoming(header.kind, header.record, change, header.officer, caller.subject, act.parts, row_exists, act.hash)
     )
-    work.settled.add(header.dot)
+    work.settled.add(act.dot)
     return None
 
 
@@ -254,7 +255,8 @@ def _check_open(work: Merging, key: Key, checked: CheckedAct) -> None:
     """Refuse an act on a closed inspection or a finding of one."""
     if key[0] in CLOSED_WITH_INSPECTION:
         inspection = ("inspection", work.batch.records[key].placement.parent or key[1])
-        work.batch.load([inspection])
+        if inspection not in work.batch.records:
+            work.batch.load([inspection])
         if inspection in work.batch.records:
             check_open(checked, work.batch.records[inspection].served)
 
@@ -280,7 +282,7 @@ def _release(work: Merging, arrived: Iterable[str]) -> bool:
     """Merge held acts whose cause has now arrived, and those that wait for these; returns whether any moved."""
     moved = False
     work.session.flush()  # a pending ruling or act of the office counts
-    if work.session.connection().execute(_ANY_HELD).first() is None:
+    if _ANY_HELD.row(work.session, {}) is None:
         return False
     reasons = set(arrived) | {f"{kind}/{record}" for kind, record in work.batch.records}
     for _ in range(MAX_RELEASE_ROUNDS):
@@ -300,8 +302,8 @@ def _retry(work: Merging, row: Act) -> set[str]:
     """Try one held act again; returns what may now move in turn."""
     parts = ActParts(row.header, row.body, row.personal)
     members = parse_json(row.header)
-    act = LinkedAct(row.seq, members["prev"], row.hash, parts, members)
     dot = Dot(row.journal, row.seq)
+    act = LinkedAct(dot, members["prev"], row.hash, parts, members)
     cause: str | None
     try:
         caller = load_author(work.session, str(row.device), row.received_at)
@@ -325,9 +327,9 @@ def _retry(work: Merging, row: Act) -> set[str]:
 
 def _store(work: Intake, fresh: list[LinkedAct], waiting: dict[Dot, str], newest: int) -> dict[int, bytes]:
     receipts: dict[int, bytes] = {}
-    batch, journal = work.batch, work.segment.head.journal
+    batch = work.batch
     for act in fresh:
-        dot = Dot(journal, act.seq)
+        dot = act.dot
         row = batch.rows.get(dot)
         if row is None:
             lost = Unmerged(waiting.get(dot), work.problems.get(dot), work.stamps[dot], newest)

@@ -7,6 +7,7 @@ from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from server.db.many_rows import insert_rows, update_rows
+from server.db.prepared import Prepared
 from server.errors import Problem
 from server.fieldsync.models import Journal
 from server.records.models import Act
@@ -16,7 +17,7 @@ from sync.journal import MAX_JOURNAL_GAP, SegmentHead
 
 JOURNALS = cast(Table, Journal.__table__)
 _COLUMNS = [JOURNALS.c[name] for name in ("id", "device", "head_seq", "head_hash", "parent", "parent_seq")]
-_LOCK = select(*_COLUMNS).where(JOURNALS.c.id == bindparam("journal")).with_for_update()
+_LOCK = Prepared(select(*_COLUMNS).where(JOURNALS.c.id == bindparam("journal")).with_for_update())
 
 
 @dataclass
@@ -60,7 +61,7 @@ def lock_journal(session: Session, rt: Runtime, caller: Principal, head: Segment
 
 
 def _find(session: Session, journal_id: str) -> PushedJournal | None:
-    row = session.connection().execute(_LOCK, {"journal": journal_id}).one_or_none()
+    row = _LOCK.row(session, {"journal": journal_id})
     return None if row is None else PushedJournal(*row)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from server.db.many_rows import insert_rows
+from server.db.prepared import Prepared
 from server.devices import clocks
 from server.devices.pushing import lock_for_push
 from server.devices.standing import revoked_problem
@@ -28,10 +29,11 @@ from sync.clocks import Correction, Exchange
 from sync.ids import is_id
 
 SIGNATURES = cast(Table, SegmentSignature.__table__)
-_STORED = select(Act.seq, Act.hash, Act.header, Act.receipt).where(
-    Act.journal == bindparam("of"), Act.seq.between(bindparam("first"), bindparam("last"))
+_STORED = Prepared(
+    select(Act.seq, Act.hash, Act.header, Act.receipt).where(
+        Act.journal == bindparam("of"), Act.seq.between(bindparam("first"), bindparam("last"))
+    )
 )
-"""Made once: putting a statement together costs more than the database takes to answer it."""
 
 
 def push(
@@ -98,8 +100,8 @@ class Stored(NamedTuple):
 
 
 def _stored(session: Session, journal: str, first: int, last: int) -> dict[int, Stored]:
-    rows = session.connection().execute(_STORED, {"of": journal, "first": first, "last": last})
-    return {row.seq: Stored(*row) for row in rows}
+    rows = map(Stored._make, _STORED.rows(session, {"of": journal, "first": first, "last": last}))
+    return {row.seq: row for row in rows}
 
 
 def _refuse_forks(journal: PushedJournal, segment: Segment, stored: dict[int, Stored]) -> None:

@@ -3,14 +3,16 @@
 Pure but for the signature check, which the caller passes in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from server.errors import Problem
+from server.fieldsync.headers import usual_header
 from server.web.body import parse_json
-from sync.acts import ActError, ActParts, split_line
+from sync.acts import ActError, ActParts, Header, split_line
+from sync.dots import Dot
 from sync.journal import MAX_SEGMENT_ACTS, MAX_SEGMENT_BYTES, SegmentHead, parse_segment_head
 
 T = TypeVar("T")
@@ -18,15 +20,21 @@ CHAIN_MEMBERS = ("journal", "seq", "prev")
 """Header members without which an act has no place in its chain."""
 
 
-@dataclass(frozen=True)
-class LinkedAct:
-    """An act whose place in the chain is proven; the rest of its header is still unchecked."""
+class LinkedAct(NamedTuple):
+    """An act whose place in the chain is proven; the rest of its header may still be unchecked."""
 
-    seq: int
+    dot: Dot
     prev: str
     hash: str
     parts: ActParts
-    members: dict[str, Any]
+    members: Mapping[str, Any]
+    header: Header | None = None
+    """The header, where it was recognised at once; it is sound then."""
+
+    @property
+    def seq(self) -> int:
+        """Its number."""
+        return self.dot.seq
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,9 @@ def read_segment(data: bytes, verify: Callable[[SegmentHead], None]) -> Segment:
 
 def _linked(seq: int, line: bytes, head: SegmentHead) -> LinkedAct:
     parts = _guarded(f"acts.{seq}", lambda: split_line(line))
+    header = usual_header(parts.header)
+    if header is not None and header.journal == head.journal and header.seq == seq:
+        return LinkedAct(header.dot, header.prev, parts.hash(), parts, vars(header), header)
     members = _guarded(f"acts.{seq}.header", lambda: parse_json(parts.header))
     if not isinstance(members, dict) or any(name not in members for name in CHAIN_MEMBERS):
         raise Problem("bad-request", field=f"acts.{seq}.header", detail="journal, seq and prev are needed")
@@ -76,7 +87,7 @@ def _linked(seq: int, line: bytes, head: SegmentHead) -> LinkedAct:
         raise Problem("bad-request", field=f"acts.{seq}.seq", detail="journal and numbers must follow the head")
     if not isinstance(members["prev"], str) or (seq == 1) != (members["prev"] == ""):
         raise Problem("bad-request", field=f"acts.{seq}.prev", detail="is empty for the first act and for no other")
-    return LinkedAct(seq, members["prev"], parts.hash(), parts, members)
+    return LinkedAct(Dot(head.journal, seq), members["prev"], parts.hash(), parts, members)
 
 
 def _guarded(where: str, action: Callable[[], T]) -> T:

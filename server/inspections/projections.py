@@ -11,6 +11,7 @@ from sqlalchemy.orm.util import identity_key
 
 from server.db.engine import IN_LIST_LIMIT
 from server.db.many_rows import insert_rows, update_rows
+from server.db.prepared import Prepared
 from server.inspections.models import Inspection, Task
 from server.leads import service as leads
 from server.records.lines import Placement, values_of, view_of
@@ -21,9 +22,11 @@ from sync.registers import RecordState
 LEAD_STEPS = {"signed_for": "signed_for", "in_progress": "verifying"}
 """Where a lead stands while its task is worked on."""
 INSPECTIONS = cast(Table, Inspection.__table__)
-_KNOWN = select(
-    *(INSPECTIONS.c[name] for name in ("id", "task", "entity", "status", "result", "inspected_at", "submitted_at"))
-).where(INSPECTIONS.c.id.in_(bindparam("ids", expanding=True)))
+_FOLLOWED = ("id", "task", "entity", "status", "result", "inspected_at", "submitted_at")
+_KNOWN = Prepared(
+    select(*(INSPECTIONS.c[name] for name in _FOLLOWED)).where(INSPECTIONS.c.id.in_(bindparam("ids", expanding=True))),
+    among="ids",
+)
 
 FollowedRecord = tuple[str, Placement, Served]
 
@@ -92,7 +95,7 @@ def _known_inspections(session: Session, ids: list[str]) -> dict[str, Mapping[st
     found: dict[str, Mapping[str, Any]] = {}
     for start in range(0, len(ids), IN_LIST_LIMIT):
         chunk = {"ids": ids[start : start + IN_LIST_LIMIT]}
-        found |= {row["id"]: row for row in session.connection().execute(_KNOWN, chunk).mappings()}
+        found |= {row[0]: dict(zip(_FOLLOWED, row, strict=True)) for row in _KNOWN.rows(session, chunk)}
     return found
 
 

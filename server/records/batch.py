@@ -7,7 +7,7 @@ same transaction, so readers meet positions in the order of commits, without gap
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import BindParameter, Table, bindparam, select, update
 from sqlalchemy.orm import Session
@@ -16,6 +16,7 @@ from sqlalchemy.orm.util import identity_key
 
 from server.db.engine import IN_LIST_LIMIT
 from server.db.many_rows import insert_rows
+from server.db.prepared import Prepared
 from server.records.held import ASSIGNEES, RECORDS, Held, Key
 from server.records.lines import Placement, policies_of
 from server.records.models import Act, ServerState
@@ -32,29 +33,29 @@ STATE = cast(Table, ServerState.__table__)
 SETTLED = (Verdict.APPLIED, Verdict.MERGED, Verdict.CONFLICT)
 """Statuses of acts that are part of their record's state."""
 
-# Made once: putting a statement together costs more than the database takes to answer it.
 _AMONG: BindParameter[str] = bindparam("ids", expanding=True)
-_RECORDS_OF = (
+_RECORDS_OF = Prepared(
     select(
         RECORDS.c.id, RECORDS.c.region, RECORDS.c.department, RECORDS.c.parent, RECORDS.c.deleted,
         RECORDS.c.conflict_fields, RECORDS.c.line,
     )
     .where(RECORDS.c.kind == bindparam("of"), RECORDS.c.id.in_(_AMONG))
     .order_by(RECORDS.c.id)
-    .with_for_update()
+    .with_for_update(),
+    among="ids",
 )  # fmt: skip
-_PEOPLE_OF = (
+_PEOPLE_OF = Prepared(
     select(ASSIGNEES.c.id, ASSIGNEES.c.officer, ASSIGNEES.c.active)
     .where(ASSIGNEES.c.kind == bindparam("of"), ASSIGNEES.c.id.in_(_AMONG))
-    .order_by(ASSIGNEES.c.officer)
+    .order_by(ASSIGNEES.c.officer),
+    among="ids",
 )
-_ADVANCE = (
+_ADVANCE = Prepared(
     update(STATE).where(STATE.c.id == 1).values(position=STATE.c.position + bindparam("by")).returning(STATE.c.position)
 )
 
 
-@dataclass(frozen=True)
-class Incoming:
+class Incoming(NamedTuple):
     """An act that is ready to be merged: checked, stamped, its causes applied."""
 
     kind: str
@@ -98,19 +99,18 @@ class RecordBatch:
                 self._load(kind, ids[start : start + IN_LIST_LIMIT])
 
     def _load(self, kind: str, ids: list[str]) -> None:
-        rows = self.session.connection().execute(_RECORDS_OF, {"of": kind, "ids": ids}).all()
-        people = self._assignees(kind, [row.id for row in rows]) if rows else {}
-        for row in rows:
-            present, former = people.get(row.id, ((), ()))
-            place = Placement(row.region, row.department, present, row.parent)
-            clashes = tuple(row.conflict_fields)
-            held = Held(place, Served.decode(row.line), place, former, clashes, clashes, row.deleted)
-            self.records[kind, row.id] = held
+        rows = _RECORDS_OF.rows(self.session, {"of": kind, "ids": ids})
+        people = self._assignees(kind, [row[0] for row in rows]) if rows else {}
+        for record_id, region, department, parent, deleted, conflict_fields, line in rows:
+            present, former = people.get(record_id, ((), ()))
+            place, clashes = Placement(region, department, present, parent), tuple(conflict_fields)
+            held = Held(place, Served.decode(line), place, former, clashes, clashes, deleted)
+            self.records[kind, record_id] = held
 
     def _assignees(self, kind: str, ids: list[str]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
         """The officers that records of a kind are assigned to, and those that they were assigned to before."""
         found: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        for record_id, officer, active in self.session.connection().execute(_PEOPLE_OF, {"of": kind, "ids": ids}):
+        for record_id, officer, active in _PEOPLE_OF.rows(self.session, {"of": kind, "ids": ids}):
             present, former = found.get(record_id, ((), ()))
             found[record_id] = ((*present, officer), former) if active else (present, (*former, officer))
         return found
@@ -265,7 +265,7 @@ def seen_of(header: bytes) -> frozenset[Dot]:
 def advance_counter(session: Session, by: int) -> int:
     """Advance the feed counter and return its new value; the row stays locked until the commit."""
     session.flush()
-    newest: int = session.connection().execute(_ADVANCE, {"by": by}).scalar_one()
+    newest: int = _ADVANCE.rows(session, {"by": by})[0][0]
     loaded = session.identity_map.get(identity_key(ServerState, 1))
     if loaded is not None:
         set_committed_value(loaded, "position", newest)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import msgspec
 
 from sync.dots import Dot, parse_dot
-from sync.policies import DEFAULT, NAMED_REMOVAL, Policies, Rule, set_change
+from sync.policies import DEFAULT, Policies, Rule, set_change
 from sync.registers import DELETED, Change, Live, RecordState, from_live
 
 
@@ -93,16 +93,16 @@ class Served:
             return None
         if any(DELETED in act.fields for act in self.acts.values()):
             return None
-        mine: dict[str, Any] = {}
+        mine = dict(sorted(change.fields.items()))
         gone: dict[str, frozenset[Dot]] = {}
-        for name in sorted(change.fields):
-            mine[name], rule = change.fields[name], policies.get(name, DEFAULT).rule
-            if rule in NAMED_REMOVAL:
-                mine[name], removed = set_change(mine[name])
+        for name, value in mine.items():
+            policy = policies.get(name, DEFAULT)
+            if policy.removes_by_name:
+                mine[name], removed = set_change(value)
                 gone[name] = frozenset(removed)
-            elif rule is not Rule.APPEND:
+            elif policy.rule is not Rule.APPEND:
                 gone[name] = change.seen
-        left = {dot: _without(act, dot, gone) for dot, act in self.acts.items()} if self.acts else {}
+        left = {dot: _without(act, dot, gone) for dot, act in self.acts.items()}
         acts = {dot: act for dot, act in left.items() if act.fields}
         acts[change.dot] = ServedAct(str(change.dot), change.at_ms, mine)
         return type(self)({dot: acts[dot] for dot in sorted(acts)} if len(acts) > 1 else acts)

@@ -13,6 +13,7 @@ from schemas.kinds import KINDS, Writer, personal_fields
 from schemas.kinds.base import SCHEMA_VERSION
 from server.clock import to_ms
 from server.db.engine import IN_LIST_LIMIT
+from server.db.prepared import Prepared
 from server.errors import Problem
 from server.records.batch import Incoming, RecordBatch
 from server.records.held import Key
@@ -24,7 +25,7 @@ from sync.dots import Dot
 from sync.registers import Change
 
 SALT_BYTES = 16
-_EPOCH = select(ServerState.epoch, ServerState.erasures).where(ServerState.id == 1)
+_EPOCH = Prepared(select(ServerState.epoch, ServerState.erasures).where(ServerState.id == 1))
 _PRESENT = select(ServerState.epoch, ServerState.position, ServerState.leaves_expired_to).where(ServerState.id == 1)
 
 
@@ -91,10 +92,11 @@ def epoch_and_erasures(session: Session) -> tuple[str, int]:
     Raises:
         Problem: `unavailable` when the database has not been set up.
     """
-    row = session.connection().execute(_EPOCH).one_or_none()
+    row = _EPOCH.row(session, {})
     if row is None:
         raise _not_set_up()
-    return row.epoch, row.erasures
+    epoch, erasures = row
+    return epoch, erasures
 
 
 def read_state(session: Session) -> PresentState:

@@ -18,11 +18,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     create_engine,
     func,
     insert,
     make_url,
     select,
+    update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.schema import CreateSchema, DropSchema
@@ -30,6 +32,7 @@ from sqlalchemy.schema import CreateSchema, DropSchema
 from server.db.base import JsonValue, UtcDateTime
 from server.db.engine import Database, insert_ignore
 from server.db.many_rows import insert_rows, update_rows
+from server.db.prepared import Prepared
 
 METADATA = MetaData()
 COUNTER = Table("counter", METADATA, Column("id", Integer, primary_key=True), Column("value", Integer, nullable=False))
@@ -304,3 +307,28 @@ def test_a_failed_statement_does_not_poison_the_pool(database: Database) -> None
         with pytest.raises(DBAPIError), database.read() as session:
             session.connection().exec_driver_sql("SELECT nothing FROM nowhere")
     assert names(database) == set()
+
+
+def test_prepared_statements_bind_and_convert(database: Database) -> None:
+    """Lists, instants and JSON go in and come out as through SQLAlchemy; the driver's faults are raised as its own."""
+    at = datetime(2026, 3, 1, 8, tzinfo=CHINA)
+    rows = [
+        {"id": f"{number}", "name": f"n{number}", "at": at, "data": {"a": [1]}, "bytes": b"\x00", "counter": 1}
+        for number in range(3)
+    ]
+    among = Prepared(
+        select(THING.c.id, THING.c.at, THING.c.data, THING.c.bytes)
+        .where(THING.c.counter == bindparam("counter"), THING.c.id.in_(bindparam("ids", expanding=True)))
+        .order_by(THING.c.id),
+        among="ids",
+    )
+    advance = Prepared(update(COUNTER).values(value=COUNTER.c.value + bindparam("by")).returning(COUNTER.c.value))
+    with database.write() as session:
+        insert_rows(session, THING, rows)
+        for ids in (["0", "2"], ["1"], ["9"]):
+            found = among.rows(session, {"counter": 1, "ids": ids})
+            assert found == [(one, at.astimezone(UTC), {"a": [1]}, b"\x00") for one in ids if one != "9"]
+        assert among.row(session, {"counter": 2, "ids": ["0"]}) is None
+        assert [advance.row(session, {"by": 2}) for _ in range(2)] == [(2,), (4,)]
+    with pytest.raises(IntegrityError), database.write() as session:
+        insert_rows(session, THING, rows)

@@ -22,6 +22,7 @@ from server.devices.clocks import wrong_clocks
 from server.entities.cli import entities as entities_commands
 from server.errors import Problem
 from server.inspections.draw_cli import draw
+from server.leads.cli import leads as leads_commands
 from server.migrating import migrate_database
 from server.province.generate import MAX_ENTITIES
 from server.province.seeding import seed_province
@@ -255,6 +256,7 @@ def openapi() -> None:
 main.add_command(export)
 main.add_command(draw)
 main.add_command(rules)
+main.add_command(leads_commands)
 main.add_command(entities_commands)
 
 

@@ -1,7 +1,7 @@
 """Configuration: read once from the environment into a frozen object; nothing else reads the environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,12 @@ SECRET_BYTES = 32
 BEHAVIOR_KINDS = ("inspection", "penalty", "coercion", "other")
 MAX_PUBLICATION_DAYS = 250
 """Longest time for publishing a behavior, in working days."""
+LEAD_STATES = (
+    "generated", "pushed", "signed_for", "verifying", "confirmed", "refuted", "partly", "disposed", "fed_back",
+)  # fmt: skip
+"""States of a lead in which something is due."""
+MAX_LEAD_HOURS = 24 * 366
+"""Longest time for one step of a lead, in hours."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class Settings:
     """Who stamps the proof log's heads; nobody by default."""
     recheck_ahead_days: int | None = 3
     """Days before its deadline at which an order's re-check is given out; None: only by people."""
+    lead_hours: Mapping[str, int] = field(default_factory=dict)
+    """Hours within which a lead's next step is due, by state, where they are not the usual ones."""
     publication_days: Mapping[str, int] = field(default_factory=dict)
     """Working days within which kinds of behaviors are published, where they are not the usual ones."""
 
@@ -134,7 +142,10 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         ),
         timestamps=_timestamps(env),
         recheck_ahead_days=_ahead(env, "FIELDPROOF_RECHECK_AHEAD_DAYS", "3"),
-        publication_days=_days(env, "FIELDPROOF_PUBLICATION_DAYS"),
+        lead_hours=_pairs(env, "FIELDPROOF_LEAD_HOURS", LEAD_STATES, MAX_LEAD_HOURS, "generated=4 pushed=24"),
+        publication_days=_pairs(
+            env, "FIELDPROOF_PUBLICATION_DAYS", BEHAVIOR_KINDS, MAX_PUBLICATION_DAYS, "penalty=7 other=20"
+        ),
     )
 
 
@@ -171,17 +182,15 @@ def _ahead(env: Mapping[str, str], name: str, default: str) -> int | None:
     return None if env.get(name) == "by-hand" else _whole(env, name, default)
 
 
-def _days(env: Mapping[str, str], name: str) -> dict[str, int]:
-    """Read `kind=days` pairs that are separated by spaces."""
-    days = {}
+def _pairs(env: Mapping[str, str], name: str, known: Collection[str], most: int, example: str) -> dict[str, int]:
+    """Read `name=number` pairs that are separated by spaces."""
+    found = {}
     for pair in env.get(name, "").split():
-        kind, _, count = pair.partition("=")
-        if kind not in BEHAVIOR_KINDS or not (
-            count.isascii() and count.isdigit() and int(count) <= MAX_PUBLICATION_DAYS
-        ):
-            raise ValueError(f"{name} must be like penalty=7 other=20, not {pair!r}")
-        days[kind] = int(count)
-    return days
+        key, _, count = pair.partition("=")
+        if key not in known or not (count.isascii() and count.isdigit() and int(count) <= most):
+            raise ValueError(f"{name} must be like {example}, not {pair!r}")
+        found[key] = int(count)
+    return found
 
 
 def load_secret(settings: Settings, name: str) -> bytes:

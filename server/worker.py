@@ -21,9 +21,12 @@ from server.evidence.settlement import reconcile_step, sweep_step
 from server.fieldsync.erasure import erase
 from server.fieldsync.overdue import surface_overdue
 from server.inspections.closing import close_ready
+from server.inspections.lead_tasks import dispatch_open_leads
 from server.inspections.rechecking import dispatch_rechecks, settle_rechecks
 from server.inspections.rectifying import surface_overdue_orders
-from server.inspections.service import dispatch_open_leads
+from server.leads.course import escalate_overdue
+from server.leads.extract import extract_step
+from server.leads.feedback import feed_back_step
 from server.leads.service import take_changes
 from server.plans.visits import dispatch_drawn, settle_drawn, watch_results
 from server.prooflog.service import sequence_step
@@ -64,6 +67,7 @@ def in_transaction(step: Callable[[Session, Runtime], int]) -> Step:
 
 
 STEPS = (
+    NamedStep("take-out-readings-of-leads", extract_step),
     NamedStep("dispatch-leads", in_transaction(dispatch_open_leads)),
     NamedStep("make-partitions", partition_step),
     NamedStep("aggregate-readings", aggregate_step),
@@ -77,6 +81,8 @@ STEPS = (
     NamedStep("surface-overdue-acts", in_transaction(surface_overdue)),
     NamedStep("erase", erase),
     NamedStep("close-inspections", in_transaction(close_ready)),
+    NamedStep("feed-back-leads", in_transaction(feed_back_step)),
+    NamedStep("escalate-leads", in_transaction(escalate_overdue)),
     NamedStep("surface-overdue-orders", in_transaction(surface_overdue_orders)),
     NamedStep("dispatch-rechecks", in_transaction(dispatch_rechecks)),
     NamedStep("settle-rechecks", in_transaction(settle_rechecks)),

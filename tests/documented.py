@@ -29,6 +29,7 @@ from server.db.engine import Database
 from server.directory.lifecycle import DIRECTORY
 from server.errors import PROBLEMS
 from server.inspections.lifecycles import INSPECTION, RECTIFICATION
+from server.leads.lifecycle import LEAD
 from server.plans.lifecycles import BATCH, PLAN, VISIT
 from server.runtime import Runtime
 from server.telemetry.rule_life import RULE_LIFE
@@ -37,7 +38,18 @@ from tests.project_tree import ROOT
 PROTOCOL = ROOT / "docs" / "protocol.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 STATES = ROOT / "docs" / "states.md"
-MACHINES = (DIRECTORY, INSPECTION, *LIFECYCLES.values(), RECTIFICATION, PUBLICATION, PLAN, BATCH, VISIT, RULE_LIFE)
+MACHINES = (
+    DIRECTORY,
+    INSPECTION,
+    *LIFECYCLES.values(),
+    RECTIFICATION,
+    PUBLICATION,
+    PLAN,
+    BATCH,
+    VISIT,
+    RULE_LIFE,
+    LEAD,
+)
 """All state machines that are tables."""
 
 LIMITS: Sequence[tuple[str, str, str]] = (

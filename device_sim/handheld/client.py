@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_sim.handheld.clocks import ExchangeKeeper
 from device_sim.handheld.durable import write_durably
+from device_sim.handheld.extracts import Extracts
 from device_sim.handheld.forms import Form, open_form
 from device_sim.handheld.journal import JournalWriter, verify_journals
 from device_sim.handheld.keys import KEY, begin_change, finish_change, key_in, public_text
@@ -286,6 +287,7 @@ class Handheld:
         if not self.link.standing.only_hands_in:
             try:
                 self.pull()
+                self.counts["extracts_fetched"] += Extracts(self.store, self.link).fetch()
             except Refused:
                 if not self._wiped_by_order():
                     raise

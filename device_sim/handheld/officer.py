@@ -61,6 +61,10 @@ class Task:
     recheck_of: str = ""
     """The inspection whose orders are to be re-checked."""
     origin: str = ""
+    lead: str = ""
+    """The lead to be verified."""
+    extract: str = ""
+    """The evidence with the readings that the lead rests on."""
 
     def role_of(self, officer: str) -> Role:
         """The first officer named leads."""
@@ -86,6 +90,8 @@ def tasks_of(handheld: Handheld) -> list[Task]:
                     status=str(form.value("status") or "assigned"),
                     recheck_of=str(form.value("recheck_of") or ""),
                     origin=str(form.value("origin") or ""),
+                    lead=str(form.value("lead") or ""),
+                    extract=str(form.value("extract") or ""),
                 )
             )
     return found
@@ -231,16 +237,27 @@ class Visit:
         return [one for one in mine if one.value("inspection") != self.task.inspection]
 
     def conclude(self) -> None:
-        """Result and conclusion: legal content, one act; a drawn visit has a result of its own table as well."""
-        drawn = {"double_random_result": DRAW_RESULTS[self.inspection.result]} if self.task.origin == "draw" else {}
-        self._write(
-            {
-                "result": self.inspection.result,
-                "conclusion": self.inspection.conclusion,
-                "ended_at": self.inspection.ended_at.isoformat(),
-            }
-            | drawn
-        )
+        """Result and conclusion: legal content, one act; of a lead also what was found of it.
+
+        A drawn visit has a result of its own table as well.
+        """
+        found = {
+            "result": self.inspection.result,
+            "conclusion": self.inspection.conclusion,
+            "ended_at": self.inspection.ended_at.isoformat(),
+        }
+        if self.task.lead:
+            found["lead_outcome"] = self._lead_outcome()
+        if self.task.origin == "draw":
+            found["double_random_result"] = DRAW_RESULTS[self.inspection.result]
+        self._write(found)
+
+    def _lead_outcome(self) -> str:
+        """What this visit makes of the lead: every violation confirms it, minor ones only in part."""
+        failures = self.inspection.failures
+        if not failures:
+            return "refuted"
+        return "confirmed" if any(one.severity in ORDERED_SEVERITIES for one in failures) else "partly"
 
     def contradict(self) -> None:
         """The second officer sees it otherwise: both values must survive until a person decides."""

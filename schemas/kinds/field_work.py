@@ -25,6 +25,8 @@ OUTCOMES = ("pass", "fail", "not_checked", "not_applicable")
 """Checklist item results: 合格, 不合格, 未检查, 合理缺项."""
 SEVERITIES = ("critical", "major", "minor")
 TASK_ORIGINS = ("lead", "plan", "recheck", "draw")
+LEAD_OUTCOMES = ("confirmed", "refuted", "partly")
+"""What officers find of the lead that sent them: 属实, 不实, 部分属实."""
 RECHECK_OUTCOMES = ("corrected", "not_corrected")
 """What a re-check finds of an order: 已改正, 未改正."""
 DISPOSALS = ("corrected", "penalty")
@@ -80,12 +82,14 @@ def _distinct(officers: list[str]) -> None:
 class TaskSchema(KindSchema):
     """Work for two officers, from a lead, a plan, an order's deadline or a draw; it names the inspection opened for it.
 
-    `recheck_of` is the inspection whose rectification orders are to be re-checked.
+    `recheck_of` is the inspection whose rectification orders are to be re-checked; `extract` the evidence with the
+    sensor readings that a lead rests on, made and sealed by the office.
     """
 
     title = Text(validate=LABEL, metadata=merged("latest"))
     origin = Text(validate=validate.OneOf(TASK_ORIGINS), metadata=merged("first"))
     lead = _id("first")
+    extract = _id("first")
     recheck_of = _id("first")
     plan = Text(validate=LABEL, metadata=merged("first"))
     entity = _id("first")
@@ -100,7 +104,10 @@ class TaskSchema(KindSchema):
 
 
 class InspectionSchema(KindSchema):
-    """One visit. Result and conclusion are legal content: no machine ever chooses between two."""
+    """One visit. Result and conclusion are legal content: no machine ever chooses between two.
+
+    `lead_outcome` is what it found of the lead that its task came from, whatever else it found.
+    """
 
     task = _id("first")
     recheck_of = _id("first")
@@ -124,6 +131,7 @@ class InspectionSchema(KindSchema):
     result = Text(validate=validate.Length(1, 20), metadata=merged("manual"))
     double_random_result = Text(validate=validate.Length(1, 20), metadata=merged("manual"))
     conclusion = Text(validate=TEXT, metadata=merged("manual"))
+    lead_outcome = Text(validate=validate.OneOf(LEAD_OUTCOMES), metadata=merged("manual"))
     signatures = SetChange(Whole(SignatureSchema), metadata=merged("set"))
     notes = Text(validate=TEXT, metadata=merged("append"))
     steps = SetChange(Whole(StepSchema), metadata=merged("list"))

@@ -28,7 +28,7 @@ MAX_ACTS = 100_000
 """Most acts in one bundle."""
 EXTENSIONS = {
     "image/jpeg": "jpg", "image/png": "png", "image/heic": "heic", "application/pdf": "pdf", "video/mp4": "mp4",
-    "audio/mpeg": "mp3", "audio/mp4": "m4a", "text/csv": "csv",
+    "audio/mpeg": "mp3", "audio/mp4": "m4a", "text/csv": "csv", "application/json": "json",
 }  # fmt: skip
 """Names are made from the content's type; a name that came from outside never becomes a path."""
 

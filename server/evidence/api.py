@@ -22,6 +22,7 @@ from server.errors import Problem
 from server.evidence import derivatives, receipts, retention, service, tus_api
 from server.evidence.missing import missing_evidence
 from server.evidence.models import Evidence, LegalHold
+from server.records.service import assignees_of
 from server.web.auth import principal, require
 from server.web.blueprint import Blueprint
 from server.web.principal import require_scope
@@ -94,12 +95,18 @@ def show(evidence_id: str) -> Evidence:
 
 
 @blp.route("/<evidence_id>/content", methods=["GET"])
-@require(*READERS)
+@require(*READERS, "device")
 @transactional
 @blp.response(200, content_type="application/octet-stream")
 def content(evidence_id: str) -> Response:
-    """Return the original, whole or a range of it; each access is a custody entry."""
-    return _bytes_of(evidence_id, service.found_media_type(session(), _in_scope(evidence_id)))
+    """Return the original, whole or a range of it; each access is a custody entry.
+
+    A device gets what is evidence of its officers' own inspections, such as the extract that a lead rests on.
+    """
+    evidence, caller = _in_scope(evidence_id), principal()
+    if caller.device is not None and not {*assignees_of(session(), "evidence", evidence_id)} & {*caller.officers}:
+        raise Problem("not-found", detail="no such evidence")
+    return _bytes_of(evidence_id, service.found_media_type(session(), evidence))
 
 
 @blp.route("/<evidence_id>/thumbnail", methods=["GET"])

@@ -44,12 +44,17 @@ def _seal_due(session: Session, rt: Runtime) -> int:
     )
     rows = list(session.scalars(due.order_by(Evidence.closed_at).limit(BATCH).with_for_update(skip_locked=True)))
     for evidence in rows:
-        evidence.sealed_at = rt.now()
-        detail = {"closed_at": evidence.closed_at.isoformat() if evidence.closed_at else None}
-        ledger.append(session, rt, evidence, "seal", actor=ledger.SERVER, detail=detail)
-        leaf = f'{{"custody":"{evidence.custody_head}","evidence":"{evidence.id}","type":"evidence-seal","v":1}}'
-        enqueue(session, rt, "evidence", f"{evidence.id}:seal", leaf.encode())
+        seal(session, rt, evidence)
     return len(rows)
+
+
+def seal(session: Session, rt: Runtime, evidence: Evidence) -> None:
+    """End changes of a locked evidence row: the last hash of its chain becomes a leaf of the proof log."""
+    evidence.sealed_at = rt.now()
+    detail = {"closed_at": evidence.closed_at.isoformat() if evidence.closed_at else None}
+    ledger.append(session, rt, evidence, "seal", actor=ledger.SERVER, detail=detail)
+    leaf = f'{{"custody":"{evidence.custody_head}","evidence":"{evidence.id}","type":"evidence-seal","v":1}}'
+    enqueue(session, rt, "evidence", f"{evidence.id}:seal", leaf.encode())
 
 
 def _erase_due(session: Session, rt: Runtime) -> int:

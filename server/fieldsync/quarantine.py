@@ -91,7 +91,7 @@ def mend(session: Session, rt: Runtime, caller: Principal, dot: str, mending: Me
     seen = _known(session, act) | {Dot(act.journal, act.seq)}
     place = None if get_record(session, kind, record) else _placement(session, kind, record, fields, act)
     change = OfficeChange(kind, record, fields, caller.subject, place, seen=seen)
-    written = office_write_many(session, rt, [change], mending=True)[0]
+    written = office_write_many(session, rt, [change], captured=True)[0]
     return _rule(session, rt, caller, act, MENDED, reason, mended=(kind, record), mended_by=str(written))
 
 

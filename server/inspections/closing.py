@@ -23,9 +23,9 @@ from server.errors import Problem
 from server.evidence.retention import note_closed
 from server.evidence.service import manifest
 from server.inspections.field_checks import field_blockers
+from server.inspections.lead_tasks import settle_lead
 from server.inspections.models import Inspection, Task
 from server.inspections.pinning import item_as_it_was
-from server.leads import service as leads
 from server.officers.service import get_officers
 from server.records.lines import decode_state, view_of
 from server.records.models import Act, SyncedRecord
@@ -41,8 +41,6 @@ BATCH = 50
 RETRY_S = 2
 """A blocked inspection is looked at again after this long, or as soon as one of its records changes."""
 SIGNERS = 2
-NO_PROBLEM = "01"
-"""Code of the table `inspection_result`: a lead verified with this result is refuted, with any other confirmed."""
 DRAW_RESULT = "double_random_result"
 """A field of the inspection, and the code table of its values."""
 NEEDED = ("entity", "checklist", "inspected_at", "form", "category", "result", "conclusion", "officers")
@@ -141,8 +139,7 @@ def _close(session: Session, rt: Runtime, row: Inspection, fields: Mapping[str, 
     office_write_many(session, rt, [OfficeChange("inspection", row.id, {"status": "closed"}, SYSTEM)])
     row.status, row.closed_at, row.behavior = "closed", rt.now(), behavior
     note_closed(session, rt, row.id)
-    task = session.get(Task, row.task) if row.task else None
-    if task is not None and task.lead is not None:
-        leads.advance(session, rt, task.lead, "refuted" if fields["result"] == NO_PROBLEM else "confirmed")
+    if row.task:
+        settle_lead(session, rt, row.task, fields)
     record_event(session, rt, SYSTEM, "inspection.close", "inspection", row.id, {"behavior": behavior})
     return 1

@@ -12,15 +12,13 @@ from sqlalchemy.orm.util import identity_key
 from server.db.engine import IN_LIST_LIMIT
 from server.db.many_rows import insert_rows, update_rows
 from server.db.prepared import Prepared
+from server.inspections.lead_tasks import follow_lead
 from server.inspections.models import Inspection, Task
-from server.leads import service as leads
 from server.records.lines import Placement, values_of, view_of
 from server.records.served import Served
 from server.runtime import Runtime
 from sync.registers import RecordState
 
-LEAD_STEPS = {"signed_for": "signed_for", "in_progress": "verifying"}
-"""Where a lead stands while its task is worked on."""
 INSPECTIONS = cast(Table, Inspection.__table__)
 _FOLLOWED = ("id", "task", "entity", "status", "result", "inspected_at", "submitted_at")
 _KNOWN = Prepared(
@@ -48,8 +46,7 @@ def follow_tasks(session: Session, rt: Runtime, records: Sequence[FollowedRecord
             row.entity, row.inspection = fields["entity"], fields["inspection"]
             session.add(row)
         row.title, row.status, row.due_at = fields["title"], fields["status"], instant(fields["due_at"])
-        if row.lead is not None and row.status in LEAD_STEPS:
-            leads.advance(session, rt, row.lead, LEAD_STEPS[row.status])
+        follow_lead(session, rt, row)
 
 
 def follow_inspections(session: Session, rt: Runtime, records: Sequence[FollowedRecord]) -> None:

@@ -2,38 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schemas.kinds.base import MAX_LABEL_CHARS
-from server.audit.service import SYSTEM, record_event
+from server.audit.service import record_event
 from server.directory.models import Checklist
-from server.directory.service import checklist_for, checklist_in_force, get_item
+from server.directory.service import checklist_in_force, get_item
 from server.entities.merging import survivor
 from server.entities.service import get_entity
 from server.errors import Problem
 from server.inspections.models import Inspection, Task
-from server.leads import service as leads
 from server.officers.fitness import avoided, certificate_fault
 from server.officers.models import Officer
-from server.officers.service import avoidances_of, get_officers, officers_for
+from server.officers.service import avoidances_of, get_officers
 from server.records.lines import Placement
-from server.records.models import RecordAssignee
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
 from server.web.principal import Principal, in_scope
 
 OFFICERS_PER_TASK = 2
 """At least two certified officers carry out an inspection."""
-LEAD_DUE_S = 5 * 86_400
-"""Days within which a lead is to be verified."""
 MAX_DISPATCH = 500
 """Most orders in one request."""
-LEADS_PER_STEP = 100
 
 
 @dataclass(frozen=True)
@@ -50,6 +44,8 @@ class DispatchOrder:
     explanation: str = ""
     lead: str | None = None
     plan: str | None = None
+    extract: str | None = None
+    """Id of the evidence record with the readings that a lead rests on."""
     recheck_of: str | None = None
     """The inspection whose rectification orders are to be re-checked."""
 
@@ -97,7 +93,7 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
 
 
 def _task_fields(order: DispatchOrder) -> dict[str, Any]:
-    optional = {"lead": order.lead, "explanation": order.explanation or None}
+    optional = {"lead": order.lead, "extract": order.extract, "explanation": order.explanation or None}
     return {
         "title": order.title,
         "origin": order.origin,
@@ -184,40 +180,6 @@ def check_scope(session: Session, caller: Principal, orders: Sequence[DispatchOr
                 raise Problem("not-found", field="officers", detail="outside your region and department")
 
 
-def dispatch_open_leads(session: Session, rt: Runtime) -> int:
-    """Worker step: turn leads that nobody has yet into tasks for two officers. Returns how many.
-
-    The officers are those with the fewest tasks from leads so far, so that work spreads evenly.
-    """
-    opened = leads.list_open(session, limit=LEADS_PER_STEP)
-    if not opened:
-        return 0
-    load = _lead_load(session)
-    done = 0
-    for lead in opened:
-        fit = officers_for(session, lead.region, lead.department, rt.now())
-        checklist = checklist_for(session, lead.department)
-        chosen = choose_team(session, rt, fit, lead.entity_id, checklist, load)
-        if not chosen or checklist is None:
-            continue  # stays open and is tried again: nobody may go yet
-        for officer in chosen:
-            load[officer.id] = load.get(officer.id, 0) + 1
-        order = DispatchOrder(
-            origin="lead",
-            entity=lead.entity_id,
-            checklist=checklist.id,
-            officers=tuple(officer.id for officer in chosen),
-            due_at=rt.now() + timedelta(seconds=LEAD_DUE_S),
-            title=f"核查线索 {lead.title_zh} · Verify lead: {lead.title_en}"[:MAX_LABEL_CHARS],
-            explanation=f"{lead.explanation_zh}\n{lead.explanation_en}",
-            lead=lead.id,
-        )
-        task_id = dispatch(session, rt, [order], author=SYSTEM)[0]
-        leads.mark_pushed(session, rt, lead.id, task_id)
-        done += 1
-    return done
-
-
 def choose_team(
     session: Session,
     rt: Runtime,
@@ -245,17 +207,6 @@ def may_go(session: Session, rt: Runtime, officers: Sequence[str], entity: str, 
     except Problem:
         return False
     return True
-
-
-def _lead_load(session: Session) -> dict[str, int]:
-    """How many tasks from leads each officer has been given."""
-    query = (
-        select(RecordAssignee.officer, func.count())
-        .join(Task, (Task.id == RecordAssignee.id) & (RecordAssignee.kind == "task"))
-        .where(Task.origin == "lead")
-        .group_by(RecordAssignee.officer)
-    )
-    return {officer: int(count) for officer, count in session.execute(query)}
 
 
 def list_tasks(session: Session, caller: Principal, *, after: str = "", limit: int = 50) -> list[Task]:

@@ -1,7 +1,7 @@
-"""The leads domain's services: one lead for each episode, and its way to the officers.
+"""The leads domain's services: one lead for each episode, followed to its end.
 
 A lead is opened in the transaction that finds its episode. `server.inspections` takes the open ones by
-:func:`list_open`, dispatches each, and marks it by :func:`mark_pushed` in the same transaction.
+:func:`list_open`, dispatches each, and marks it by :func:`mark_pushed` in the same transaction; `course` has its steps.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,32 +9,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from server.audit.service import SYSTEM, record_event
 from server.errors import Problem
+from server.leads import course
+from server.leads.course import counts_as_open
+from server.leads.lifecycle import GENERATED, LEAD, PUSH
 from server.leads.models import Lead
 from server.runtime import Runtime
 from server.telemetry.evaluation import EpisodeChange
 from server.telemetry.models import RuleVersion
 from server.telemetry.rules import means_to_json
 from server.telemetry.wording import explain
+from server.web.principal import Principal
+from server.web.scope import in_scope
 
-GENERATED, PUSHED = "generated", "pushed"
-STATUSES = (
-    GENERATED,
-    PUSHED,
-    "signed_for",
-    "verifying",
-    "confirmed",
-    "refuted",
-    "partly",
-    "disposed",
-    "fed_back",
-    "closed",
-)
-"""The course of a lead: 生成、推送、签收、核查、属实 / 不实 / 部分属实、处置、反馈、办结."""
 LIST_LIMIT = 500
 
 
@@ -70,11 +61,10 @@ def open_lead(session: Session, rt: Runtime, draft: LeadDraft) -> str | None:
     """Open a lead and return its id, or None if the episode has one already."""
     if session.scalar(select(Lead.id).where(Lead.episode_key == draft.episode_key)) is not None:
         return None
-    lead = Lead(id=rt.new_id(), status=GENERATED, task_id=None, created_at=rt.now(), pushed_at=None, **vars(draft))
+    lead = Lead(id=rt.new_id(), status=LEAD.initial, task_id=None, created_at=rt.now(), pushed_at=None, **vars(draft))
     session.add(lead)
     session.flush()
-    detail = {"rule": f"{draft.rule_code}/{draft.rule_version}", "entity": draft.entity_id}
-    record_event(session, rt, SYSTEM, "lead.open", "lead", lead.id, detail)
+    course.begin(session, rt, lead)
     return lead.id
 
 
@@ -127,38 +117,23 @@ def _draft(session: Session, change: EpisodeChange) -> LeadDraft:
 def list_open(session: Session, *, limit: int = LIST_LIMIT) -> Sequence[Lead]:
     """Return the leads that wait for dispatch, oldest first.
 
-    Those whose data do not support them any more are left out. On PostgreSQL the rows are locked and those that
-    another worker holds are left out, so that each is dispatched once.
+    Those whose data do not support them any more are left out, and those whose readings are not taken out yet. On
+    PostgreSQL the rows are locked and those that another worker holds are left out, so that each is dispatched once.
     """
-    query = select(Lead).where(Lead.status == GENERATED, Lead.withdrawn_at.is_(None)).order_by(Lead.id).limit(limit)
+    waiting = (Lead.status == GENERATED, Lead.withdrawn_at.is_(None), Lead.extract_sha256.is_not(None))
+    query = select(Lead).where(*waiting).order_by(Lead.id).limit(limit)
     return session.scalars(query.with_for_update(skip_locked=True)).all()
 
 
-def mark_pushed(session: Session, rt: Runtime, lead_id: str, task_id: str) -> None:
-    """Note that a lead went to the officers as a task.
+def mark_pushed(session: Session, rt: Runtime, lead_id: str, task_id: str, officers: Sequence[str] = ()) -> None:
+    """Note that a lead went to officers as a task.
 
     Raises:
         Problem: `not-found`, or `illegal-transition` if it was pushed before.
     """
-    lead = get_lead(session, lead_id)
-    if lead.status != GENERATED:
-        raise Problem("illegal-transition", detail=f"the lead is {lead.status} already", field="status")
-    lead.status, lead.task_id, lead.pushed_at = PUSHED, task_id, rt.now()
-    record_event(session, rt, SYSTEM, "lead.push", "lead", lead_id, {"task": task_id})
-
-
-def advance(session: Session, rt: Runtime, lead_id: str, status: str) -> bool:
-    """Move a lead forward as its task goes on; a lead never goes back. Returns whether it moved.
-
-    Raises:
-        Problem: `not-found`.
-    """
-    lead = get_lead(session, lead_id)
-    if STATUSES.index(status) <= STATUSES.index(lead.status):
-        return False
-    lead.status = status
-    record_event(session, rt, SYSTEM, "lead.advance", "lead", lead_id, {"status": status})
-    return True
+    lead = course.lock(session, lead_id)
+    course.take(session, rt, lead, PUSH, actor=SYSTEM, detail={"task": task_id, "officers": list(officers)})
+    lead.task_id, lead.pushed_at = task_id, rt.now()
 
 
 def get_lead(session: Session, lead_id: str) -> Lead:
@@ -173,22 +148,42 @@ def get_lead(session: Session, lead_id: str) -> Lead:
     return lead
 
 
+@dataclass(frozen=True)
+class LeadFilter:
+    """Which leads to list; empty members leave none out."""
+
+    status: str = ""
+    category: str = ""
+    rule: str = ""
+    """Code of the rule."""
+    entity: str = ""
+    overdue: bool | None = None
+    withdrawn: bool | None = None
+
+
 def list_leads(
-    session: Session,
-    *,
-    region: str = "",
-    department: str = "",
-    status: str | None = None,
-    after: str = "",
-    limit: int = 50,
-) -> Sequence[Lead]:
-    """Return leads by id (the order in which they were opened) of a region prefix and department (empty: all)."""
-    query = select(Lead).where(Lead.id > after, Lead.region.startswith(region, autoescape=True))
-    if department:
-        query = query.where(Lead.department == department)
-    if status is not None:
-        query = query.where(Lead.status == status)
-    return session.scalars(query.order_by(Lead.id).limit(limit)).all()
+    session: Session, rt: Runtime, caller: Principal, wanted: LeadFilter, *, after: str = "", limit: int = 50,
+    newest_first: bool = False,
+) -> Sequence[Lead]:  # fmt: skip
+    """Return leads of one's scope by id, the order in which they were opened, after id `after`."""
+    query = select(Lead).where(in_scope(caller, Lead.region, Lead.department))
+    if after:
+        query = query.where(Lead.id < after if newest_first else Lead.id > after)
+    for column, value in (
+        (Lead.status, wanted.status),
+        (Lead.category, wanted.category),
+        (Lead.rule_code, wanted.rule),
+        (Lead.entity_id, wanted.entity),
+    ):
+        if value:
+            query = query.where(column == value)
+    if wanted.overdue is not None:
+        late = and_(Lead.due_at.is_not(None), Lead.due_at < rt.now(), counts_as_open())
+        query = query.where(late if wanted.overdue else ~late)
+    if wanted.withdrawn is not None:
+        query = query.where(Lead.withdrawn_at.is_not(None) if wanted.withdrawn else Lead.withdrawn_at.is_(None))
+    order = Lead.id.desc() if newest_first else Lead.id
+    return session.scalars(query.order_by(order).limit(limit)).all()
 
 
 def count_leads(session: Session) -> Mapping[str, int]:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from server.evidence.models import DECLARED, REJECTED, VERIFIED, Evidence
 from server.inspections.models import Inspection, Task
+from server.leads.lifecycle import GENERATED, IN_THE_FIELD
 from server.leads.models import Lead
 from server.pages import recorded
 from server.pages.overview_values import Count, Part, TreeHead
@@ -16,7 +17,7 @@ from server.telemetry.service import counters
 from server.web.principal import Principal
 from server.web.scope import in_scope
 
-OPEN_LEADS = ("generated", "pushed", "signed_for", "verifying")
+OPEN_LEADS = (GENERATED, *IN_THE_FIELD)
 """Statuses of a lead that still waits for an officer's finding."""
 PROVINCE = "42"
 SCOPED_READINGS_LIMIT = 200_000

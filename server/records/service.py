@@ -146,7 +146,7 @@ def office_write(
 
 
 def office_write_many(
-    session: Session, rt: Runtime, changes: list[OfficeChange], *, mending: bool = False
+    session: Session, rt: Runtime, changes: list[OfficeChange], *, captured: bool = False
 ) -> list[Dot]:
     """Write acts of the office into synced records, all in the caller's transaction.
 
@@ -154,7 +154,8 @@ def office_write_many(
         session: the write session.
         rt: the runtime.
         changes: what to write, each with a dot of its own.
-        mending: whether acts of devices are said right, which may have been to make a record that only devices make.
+        captured: whether records of kinds that devices capture may be made: where an act of a device is said right,
+            and for what the platform takes out of its own data.
 
     Returns:
         The dot of each change, in order.
@@ -168,7 +169,7 @@ def office_write_many(
     dots = []
     for change in changes:
         key = (change.kind, change.record)
-        check_office_fields(change.kind, change.fields, new=key not in batch.records and not mending)
+        check_office_fields(change.kind, change.fields, new=key not in batch.records and not captured)
         if key not in batch.records:
             if change.placement is None:
                 raise Problem("not-found", detail=f"no {change.kind} with this id")

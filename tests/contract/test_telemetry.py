@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from sqlalchemy import select
+
 from iot_ingest.batcher import Delivery
 from iot_ingest.writer import Writer
 from schemas.telemetry import readings_topic
 from server.leads import service as leads
+from server.leads.models import Lead
 from server.runtime import Runtime
 from server.telemetry import service
 from server.telemetry.aggregation import aggregate_step
@@ -40,7 +43,7 @@ def facts(rt: Runtime, sensor: str) -> list[tuple[object, ...]]:
     """What must not depend on the delivery: readings and leads."""
     with rt.db.read() as session:
         rows = service.list_readings(session, sensor, limit=10_000)
-        opened = [lead for lead in leads.list_leads(session, limit=500) if lead.sensor_id == sensor]
+        opened = [lead for lead in session.scalars(select(Lead).order_by(Lead.id)).all() if lead.sensor_id == sensor]
         return [
             *((row.at, row.factor, row.value, row.valid, row.reason, row.seq) for row in rows),
             *sorted((item.started_at, item.explanation_zh, item.extract, item.ended_at, item.peak) for item in opened),
@@ -149,7 +152,9 @@ def test_the_worker_judges_hours(rt: Runtime) -> None:
         while aggregate_step(rt) + judge(rt):
             pass
         with rt.db.read() as session:
-            mine = [lead for lead in leads.list_leads(session, limit=50) if lead.rule_code == "worked-out"]
+            mine = [
+                lead for lead in session.scalars(select(Lead).order_by(Lead.id)).all() if lead.rule_code == "worked-out"
+            ]
             return [(lead.started_at, lead.withdrawn_at is None) for lead in mine]
 
     writer.write(deliveries(rt, "a", [210.0, 220.0, 20.0, 30.0]))

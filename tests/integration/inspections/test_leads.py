@@ -7,8 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from server.inspections.lead_tasks import dispatch_open_leads
 from server.inspections.models import Task
-from server.inspections.service import dispatch_open_leads
+from server.leads.extract import extract_step
 from server.leads.models import Lead
 from server.leads.service import LeadDraft, open_lead
 from server.officers.models import Officer
@@ -38,6 +39,7 @@ def _open(rt: Runtime, world: World, key: str = "episode-1") -> str:
 
 
 def _dispatch(rt: Runtime) -> int:
+    extract_step(rt)
     with rt.db.write() as session:
         return dispatch_open_leads(session, rt)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -10,11 +11,13 @@ from sqlalchemy.orm import Session
 from server.audit.models import AuditEvent
 from server.errors import Problem
 from server.leads import service
+from server.leads.models import Lead
 from server.runtime import Runtime
 from server.telemetry.evaluation import EpisodeChange
 from server.telemetry.models import RuleVersion
 from server.telemetry.registry import Registry, as_rule
 from server.telemetry.rules import Episode, Mean, episode_key
+from server.web.principal import Principal
 from tests.integration.telemetry.programs import register_in
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
@@ -35,7 +38,7 @@ def test_an_episode_opens_one_lead(rt: Runtime, session: Session, change: Episod
     """However often the episode is reported, it has one lead, with its evidence and its sentence."""
     assert service.take_changes(session, rt, [change]) == 1
     assert service.take_changes(session, rt, [change, change]) == 0
-    (lead,) = service.list_open(session)
+    (lead,) = session.scalars(select(Lead))
     assert (lead.sensor_id, lead.entity_id, lead.region, lead.status) == ("s1", "entity-0", "420106", "generated")
     assert (lead.rule_code, lead.threshold, lead.factor) == ("air-no2-hourly", 200.0, "NO2")
     assert lead.explanation_en.startswith("3 of 3 valid hourly means of NO2 above 200 µg/m³")
@@ -50,7 +53,7 @@ def test_an_episode_opens_one_lead(rt: Runtime, session: Session, change: Episod
 def test_a_lead_follows_its_episode(rt: Runtime, session: Session, change: EpisodeChange) -> None:
     """End and peak go on; what it was opened on does not change."""
     service.take_changes(session, rt, [change])
-    (lead,) = service.list_open(session)
+    (lead,) = session.scalars(select(Lead))
     sentence, end = lead.explanation_zh, START + timedelta(hours=9)
     later = replace(change.episode, peak=500.0, last_at=end, ended_at=end)
     service.take_changes(session, rt, [replace(change, episode=later, opened=False)])
@@ -61,7 +64,11 @@ def test_a_lead_follows_its_episode(rt: Runtime, session: Session, change: Episo
 def test_a_lead_is_pushed_once(rt: Runtime, session: Session, change: EpisodeChange) -> None:
     """A pushed lead is open no longer, and a second push is refused."""
     service.take_changes(session, rt, [change])
-    (lead,) = service.list_open(session)
+    (lead,) = session.scalars(select(Lead))
+    assert service.list_open(session) == [], "its readings are not taken out yet"
+    lead.extract_sha256 = "0" * 64
+    session.flush()
+    assert service.list_open(session) == [lead]
     service.mark_pushed(session, rt, lead.id, "task-1")
     assert (lead.status, lead.task_id, lead.pushed_at) == ("pushed", "task-1", rt.now())
     session.flush()
@@ -73,11 +80,15 @@ def test_a_lead_is_pushed_once(rt: Runtime, session: Session, change: EpisodeCha
 def test_leads_are_listed_by_scope(rt: Runtime, session: Session, change: EpisodeChange) -> None:
     """A region prefix, a department and a status each leave others out; an unknown lead is not found."""
     service.take_changes(session, rt, [change])
-    (lead,) = service.list_leads(session, region="42", department="env", status="generated")
-    assert service.list_leads(session, region="4202") == []
-    assert service.list_leads(session, department="water") == []
-    assert service.list_leads(session, status="closed") == []
-    assert service.list_leads(session, after=lead.id) == []
+
+    def found(region: str = "42", department: str = "env", after: str = "", **wanted: Any) -> list[Lead]:  # noqa: ANN401
+        caller, filters = Principal("a", "operator", region, department), service.LeadFilter(**wanted)
+        return list(service.list_leads(session, rt, caller, filters, after=after))
+
+    (lead,) = found(status="generated", category="breach", rule="air-no2-hourly", entity="entity-0", overdue=False)
+    assert found(region="4202") == found(department="water") == found(status="closed") == found(after=lead.id) == []
+    assert found(category="fraud") == found(rule="other") == found(entity="other") == found(withdrawn=True) == []
+    assert found(overdue=True) == []
     assert service.get_lead(session, lead.id) is lead
     with pytest.raises(Problem, match="not-found"):
         service.get_lead(session, "nobody")

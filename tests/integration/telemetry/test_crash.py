@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from device_sim.broker import HOST, Broker, ingest_user, sensor_user
 from device_sim.sample.reading import SkipReport
@@ -16,7 +17,7 @@ from device_sim.sensors.replay import ReplayPlan, outgoing
 from iot_ingest.batcher import Delivery
 from iot_ingest.writer import Writer
 from server.db.engine import Database
-from server.leads import service as leads
+from server.leads.models import Lead
 from server.records.service import start_epoch
 from server.runtime import Runtime
 from server.tables import METADATA
@@ -32,7 +33,7 @@ def lead_facts(rt: Runtime) -> list[tuple[object, ...]]:
     with rt.db.read() as session:
         return sorted(
             (lead.episode_key, lead.explanation_zh, lead.extract, lead.last_at, lead.ended_at, lead.peak)
-            for lead in leads.list_leads(session, limit=500)
+            for lead in session.scalars(select(Lead).order_by(Lead.id)).all()
         )
 
 

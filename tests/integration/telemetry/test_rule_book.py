@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from schemas.telemetry import BUILTIN_RULES, Message, Reading, readings_topic
 from server.cli import main
-from server.leads import service as leads
+from server.leads.models import Lead
 from server.leads.service import take_changes
 from server.runtime import Runtime
 from server.telemetry import service
@@ -55,7 +55,7 @@ def work(rt: Runtime) -> None:
 def standing(rt: Runtime) -> list[tuple[str, int, int]]:
     """The leads that stand: rule, version it was opened by, hour of its start."""
     with rt.db.read() as session:
-        found = [lead for lead in leads.list_leads(session, limit=500) if lead.withdrawn_at is None]
+        found = [lead for lead in session.scalars(select(Lead).order_by(Lead.id)).all() if lead.withdrawn_at is None]
         hours = ((lead, int((lead.started_at - FIRST) / timedelta(hours=1))) for lead in found)
         return sorted((lead.rule_code, lead.rule_version, hour) for lead, hour in hours)
 
@@ -120,13 +120,13 @@ def test_put_in_force_in_the_past_it_judges_what_is_stored(rt: Runtime, book: Bo
     work(rt)
     assert standing(rt) == [("so2-high", 1, 6)]
     with rt.db.read() as session:
-        by_start = {lead.started_at: lead for lead in leads.list_leads(session, limit=10)}
+        by_start = {lead.started_at: lead for lead in session.scalars(select(Lead).order_by(Lead.id)).all()}
         assert by_start[FIRST + timedelta(hours=6)].ended_at == FIRST + timedelta(hours=9)
     book.active(HIGH | {"threshold": 110}, effective_from=FIRST.isoformat())
     work(rt)
     assert standing(rt) == [("so2-high", 1, 1), ("so2-high", 1, 6)], "a withdrawn lead stands again"
     with rt.db.read() as session:
-        assert len(leads.list_leads(session, limit=10)) == 2
+        assert len(session.scalars(select(Lead).order_by(Lead.id)).all()) == 2
     listed = [(row["version"], row["status"]) for row in _list(book) if row["code"] == "so2-high"]
     assert listed == [(1, "superseded"), (2, "superseded"), (3, "active")]
 
@@ -148,7 +148,7 @@ def test_judged_again_the_arriving_means_go_on(rt: Runtime, book: Book, clock: F
     work(rt)
     say(rt, "s1", [400.0, 20.0], 2, FIRST + timedelta(hours=4))
     with rt.db.read() as session:
-        (lead,) = leads.list_leads(session, limit=10)
+        (lead,) = session.scalars(select(Lead).order_by(Lead.id)).all()
         assert (lead.peak, lead.ended_at, lead.withdrawn_at) == (400.0, FIRST + timedelta(hours=5), None)
 
 
@@ -274,11 +274,14 @@ def test_a_stuck_channel_accuses_nobody_of_a_breach(rt: Runtime, book: Book) -> 
     say(rt, "s1", [110.0, 120.0, 130.0, 10.0, *[300.0] * 8])
     assert standing(rt) == [("so2-flat", 1, 4), ("so2-high", 1, 0)]
     with rt.db.read() as session:
-        found = {(lead.rule_code, lead.category): lead.withdrawn_at for lead in leads.list_leads(session, limit=10)}
+        found = {
+            (lead.rule_code, lead.category): lead.withdrawn_at
+            for lead in session.scalars(select(Lead).order_by(Lead.id)).all()
+        }
     assert found.keys() == {("so2-high", "breach"), ("so2-flat", "fraud")}
     say(rt, "s1", [300.0] * 8, 2, FIRST + timedelta(hours=12))
     with rt.db.read() as session:
-        assert len(leads.list_leads(session, limit=10)) == 3, "no further lead while it stands still"
+        assert len(session.scalars(select(Lead).order_by(Lead.id)).all()) == 3, "no further lead while it stands still"
     say(rt, "s1", [10.0, *[210.0, 220.0, 230.0]], 3, FIRST + timedelta(hours=20))
     assert standing(rt) == [("so2-flat", 1, 4), ("so2-high", 1, 0), ("so2-high", 1, 21)]
 
@@ -327,6 +330,9 @@ def test_what_was_cleared_away_makes_no_rule_change_its_mind(rt: Runtime, book: 
     say(rt, "s1", [300.0, 10.0], 2, FIRST + timedelta(hours=12))
     assert standing(rt) == before
     with rt.db.read() as session:
-        found = [(lead.started_at, lead.last_at, lead.ended_at) for lead in leads.list_leads(session, limit=10)]
+        found = [
+            (lead.started_at, lead.last_at, lead.ended_at)
+            for lead in session.scalars(select(Lead).order_by(Lead.id)).all()
+        ]
     ended = FIRST + timedelta(hours=13)
     assert found == [(FIRST, ended - timedelta(hours=1), ended)] * 2

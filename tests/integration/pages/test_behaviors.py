@@ -42,8 +42,8 @@ def test_a_proceeding_is_taken_on_by_form(desk: Office, rt: Runtime) -> None:
     listed = page(desk, "/behaviors")
     assert path in listed
     assert ROWS[0]["name"] in listed
-    assert "Changed" in listed
-    assert "Deadline" not in listed
+    assert ">更新时间<" in listed
+    assert ">期限<" not in listed
     shown = page(desk, path)
     assert 'value="issue"' in shown
     assert 'value="close"' not in shown

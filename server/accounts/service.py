@@ -4,6 +4,7 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
@@ -24,8 +25,6 @@ MAX_FAILURES = 10
 LOCK_S = 900
 CODE_S = 900
 """Lifetime of a one-time sign-in code."""
-NOBODY = generate_password_hash("nobody has this password")
-"""Checked when a login does not exist, so that the answer takes as long as for one that does."""
 
 _SIGNED_OUT = Prepared(select(RevokedToken.jti).where(RevokedToken.jti == bindparam("token")))
 """It is asked at each request."""
@@ -89,7 +88,7 @@ def sign_in(session: Session, rt: Runtime, login: str, password: str) -> Account
     """
     account = session.execute(select(Account).where(Account.login == login).with_for_update()).scalar_one_or_none()
     if account is None or account.disabled:
-        check_password_hash(NOBODY, password)
+        check_password_hash(_hash_of_nobody(), password)
         return None
     now = rt.now()
     if account.locked_until is not None and account.locked_until > now:
@@ -103,6 +102,15 @@ def sign_in(session: Session, rt: Runtime, login: str, password: str) -> Account
     account.failures, account.locked_until = 0, None
     record_event(session, rt, account.id, "account.sign-in", "account", account.id)
     return account
+
+
+@cache
+def _hash_of_nobody() -> str:
+    """Return what is checked when a login does not exist, so that the answer takes as long as for one that does.
+
+    Made at the first need: it is slow by design, and every program of the platform would pay for it at its start.
+    """
+    return generate_password_hash("nobody has this password")
 
 
 def issue_code(session: Session, rt: Runtime, account_id: str) -> str:

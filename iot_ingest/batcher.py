@@ -1,7 +1,8 @@
 """The bounded queue between the network thread and the writer, cut into batches.
 
-A batch ends at a count, after a short silence, or at an age: never at a count alone, since a broker whose window of
-unacknowledged messages is smaller than the count would wait for acknowledgements that never come.
+A batch ends when enough has arrived, after a short silence, or at an age: never at a count alone, since a broker whose
+window of unacknowledged messages is smaller than the count would wait for acknowledgements that never come. What has
+piled up while the last one was written is taken at once, up to a limit: then a larger batch costs less for each message.
 """
 
 import threading
@@ -16,6 +17,8 @@ INBOX_LIMIT = 20_000
 """With so many deliveries waiting it is full: the subscriber does not read its connection. One read may go beyond."""
 BATCH_LIMIT = 5_000
 """Most deliveries in one transaction."""
+ENOUGH = 1_000
+"""With so many deliveries nothing is waited for: a larger batch would save little more for each of them."""
 SILENCE_S = 0.001
 """A pause this long after a delivery ends the batch."""
 AGE_S = 0.02
@@ -37,6 +40,7 @@ class BatchRule:
     """When a batch ends; durations in seconds."""
 
     limit: int = BATCH_LIMIT
+    enough: int = ENOUGH
     silence_s: float = SILENCE_S
     age_s: float = AGE_S
 
@@ -46,7 +50,7 @@ class BatchRule:
         Raises:
             ValueError: a number is not positive.
         """
-        if self.limit < 1 or self.silence_s <= 0 or self.age_s <= 0:
+        if self.limit < 1 or self.enough < 1 or self.silence_s <= 0 or self.age_s <= 0:
             raise ValueError("a batch rule needs positive numbers")
 
 
@@ -83,7 +87,8 @@ class Inbox:
             if not self._arrived.wait_for(lambda: bool(waiting), wait_s):
                 return []
             ends_at = self._clock() + rule.age_s
-            while len(waiting) < rule.limit and not self.full:
+            enough = min(rule.enough, rule.limit)
+            while len(waiting) < enough and not self.full:
                 count, remaining_s = len(waiting), min(rule.silence_s, ends_at - self._clock())
                 if remaining_s <= 0:
                     break

@@ -48,6 +48,7 @@ RECEIVE_MAXIMUM = 5_000
 TOPICS_LIMIT = 50_000
 """Most topics whose text is remembered."""
 UNREADABLE_TOPIC = b"\xff"
+_new = tuple.__new__
 
 
 @dataclass(frozen=True)
@@ -225,31 +226,47 @@ class Subscriber:
 
     def _on_block(self, client: Client, arrivals: Sequence[Arrival]) -> None:
         """Take what one read brought, apart from repetitions of what is in hand or committed."""
-        now, topics = self._clock.now(), self._topics
-        deliveries: list[Delivery] = []
+        now = self._clock.now()
         settled: list[int] = []
         with self._lock:
-            session, in_hand, owed = self._session, self._in_hand, self._owed
             open_ = not (self._parting or self._stopping.is_set())
-            for topic, payload, mid, dup in arrivals:
-                if mid and (mid in owed or mid in in_hand):
-                    known = mid in in_hand or dup
-                    if mid in owed and dup:
-                        settled.append(mid)
-                    owed.discard(mid)
-                    self.repeated += known
-                    if known:
-                        continue
-                if open_:
-                    deliveries.append(Delivery(topics.get(topic) or self._text(topic), payload, now, mid, session))
-                    if mid:
-                        in_hand.add(mid)
+            mids = {arrival.mid for arrival in arrivals if arrival.mid}
+            if self._owed or len(mids) < len(arrivals) or not self._in_hand.isdisjoint(mids):
+                arrivals = self._leave_out_known(arrivals, settled)
+                mids = {arrival.mid for arrival in arrivals if arrival.mid}
+            deliveries: list[Delivery] = []
+            if open_:
+                topics, session = self._topics, self._session
+                deliveries = [
+                    _new(Delivery, (topics.get(topic) or self._text(topic), payload, now, mid, session))
+                    for topic, payload, mid, _ in arrivals
+                ]
+                self._in_hand |= mids
         self._acknowledge(client, settled)
         if deliveries and not self._offer(deliveries):
             with self._lock:
                 self._in_hand.difference_update(delivery.mid for delivery in deliveries)
             if not self._stopping.is_set():
                 self._give_up(client)
+
+    def _leave_out_known(self, arrivals: Sequence[Arrival], settled: list[int]) -> list[Arrival]:
+        """Return what is new; packet ids of what was to be acknowledged and comes again go to `settled`."""
+        owed, fresh = self._owed, []
+        in_hand = set(self._in_hand)
+        for arrival in arrivals:
+            mid = arrival.mid
+            if mid and (mid in owed or mid in in_hand):
+                known = mid in in_hand or arrival.dup
+                if mid in owed and arrival.dup:
+                    settled.append(mid)
+                owed.discard(mid)
+                self.repeated += known
+                if known:
+                    continue
+            fresh.append(arrival)
+            if mid:
+                in_hand.add(mid)
+        return fresh
 
     def _text(self, topic: bytes) -> str:
         """Return a topic's text; one that is no text names no sensor, and the decoder refuses it with its payload."""

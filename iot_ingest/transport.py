@@ -25,6 +25,8 @@ PUBACK_HEAD = 0x4002
 DUP = 0x08
 LENGTH_BYTES = 4
 """A packet's length has at most so many bytes."""
+_new = tuple.__new__
+"""Makes a named tuple in a third of the time that its own name takes."""
 
 
 class Arrival(NamedTuple):
@@ -85,10 +87,12 @@ class BlockClient(Client):
         while end - position >= 2:
             command, length, start = buffer[position], buffer[position + 1], position + 2
             if length > 127:
-                found = _variable_length(buffer, position + 1)
-                if found is None:
+                if end - start and buffer[start] < 128:  # two bytes, as nearly all have; a call costs more than all this
+                    length, start = length - 128 + (buffer[start] << 7), start + 1
+                elif (found := _variable_length(buffer, position + 1)) is not None:
+                    length, start = found
+                else:
                     break
-                length, start = found
             stop = start + length
             if stop > end:
                 break
@@ -125,7 +129,7 @@ class BlockClient(Client):
             body = found[0] + found[1]
         if body > stop:
             raise MalformedStream("a packet shorter than its own head")
-        return Arrival(buffer[topic_start:topic_end], buffer[body:stop], mid, command & DUP != 0)
+        return _new(Arrival, (buffer[topic_start:topic_end], buffer[body:stop], mid, command & DUP != 0))
 
     def _other(self, command: int, content: bytes) -> MQTTErrorCode:
         """Let paho handle a packet that is no PUBLISH."""

@@ -1,8 +1,8 @@
 """The bounded queue between the network thread and the writer, cut into batches.
 
 A batch ends when enough has arrived, after a short silence, or at an age: never at a count alone, since a broker whose
-window of unacknowledged messages is smaller than the count would wait for acknowledgements that never come. What has
-piled up while the last one was written is taken at once, up to a limit: then a larger batch costs less for each message.
+window of unacknowledged messages is smaller than the count would wait for acknowledgements that never come. What piled
+up while the last one was written is taken at once, up to a limit: in a larger batch each message costs less.
 """
 
 import threading

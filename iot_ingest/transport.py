@@ -87,7 +87,9 @@ class BlockClient(Client):
         while end - position >= 2:
             command, length, start = buffer[position], buffer[position + 1], position + 2
             if length > 127:
-                if end - start and buffer[start] < 128:  # two bytes, as nearly all have; a call costs more than all this
+                if (
+                    end - start and buffer[start] < 128
+                ):  # two bytes, as nearly all have; a call costs more than all this
                     length, start = length - 128 + (buffer[start] << 7), start + 1
                 elif (found := _variable_length(buffer, position + 1)) is not None:
                     length, start = found

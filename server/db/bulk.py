@@ -4,11 +4,12 @@ For the few tables that receive thousands of rows a second. SQLite: `executemany
 new, a pipelined `executemany` for rows to be replaced. Times are bound by :func:`time_binder`.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Table
+from sqlalchemy import JSON, Table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -45,6 +46,10 @@ def time_binder(session: Session) -> Callable[[datetime], Any]:
     return instant_text if is_sqlite(session) else lambda at: at
 
 
+def _is_json(table: Table, column: str) -> bool:
+    return isinstance(table.columns[column].type, JSON)
+
+
 class Bulk:
     """Bulk statements of some columns of one table; rows are tuples in the order of `columns`."""
 
@@ -52,8 +57,31 @@ class Bulk:
         """Prepare the statements; the names come from the models and never from outside."""
         self._table, self._columns = table, tuple(columns)
         names = ", ".join(f'"{name}"' for name in columns)
+        texts = ", ".join(f'"{name}"{"::text" * _is_json(table, name)}' for name in columns)
+        self._select = f"SELECT {names} FROM {table.name}", f"SELECT {texts} FROM {table.name}"  # noqa: S608 - names of models
         self._into = f"INTO {table.name} ({names})"
         self._copy = f"COPY {table.name} ({names}) FROM STDIN"
+
+    def find(
+        self, session: Session, key: str, values: Sequence[str], *, lock: bool = False
+    ) -> Sequence[tuple[Any, ...]]:
+        """Return the rows whose `key` is one of some texts, in its order: one statement, however many there are.
+
+        Columns come as the driver has them, JSON as its text. With `lock` nobody else changes the rows meanwhile; locks
+        are taken in the order of the key, so that two transactions never cross.
+        """
+        if not values:
+            return ()
+        plain, with_texts = self._select
+        given: str | list[str]
+        if is_sqlite(session):  # one writer at a time: nothing to lock
+            given = json.dumps(list(values))
+            query = f'{plain} WHERE "{key}" IN (SELECT value FROM json_each(?)) ORDER BY "{key}"'  # noqa: S608 - names of models
+        else:
+            given = list(values)
+            query = f'{with_texts} WHERE "{key}" = ANY(%s) ORDER BY "{key}"{" FOR UPDATE" * lock}'
+        rows: Any = session.connection().exec_driver_sql(query, (given,)).fetchall()
+        return cast(Sequence[tuple[Any, ...]], rows)
 
     def append(self, session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows that are not there yet.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import cast
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from server.db.bulk import Bulk
@@ -22,5 +22,4 @@ def raise_counters(session: Session, counts: Mapping[str, int]) -> None:
 
 def registry_version(session: Session) -> int:
     """Return how often sensors and rules have changed."""
-    query = select(IngestCounter.value).where(IngestCounter.name == REGISTRY_VERSION)
-    return session.scalar(query) or 0
+    return sum(value for _, value in _TOTALS.find(session, "name", [REGISTRY_VERSION]))

@@ -8,7 +8,8 @@ lead that was opened is not taken back and not opened twice.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from operator import itemgetter
+from typing import cast
 
 import msgspec
 from sqlalchemy import Table, or_, select
@@ -16,7 +17,6 @@ from sqlalchemy.orm import Session
 
 from schemas.telemetry import HOUR
 from server.db.bulk import Bulk
-from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.models import RuleState, StoredEpisode, StoredReading
 from server.telemetry.ordinary import ValidMean
 from server.telemetry.registry import Registry, SensorEntry
@@ -45,7 +45,7 @@ LOOK_BACK = timedelta(days=14)
 StateKey = tuple[str, str]
 """(rule id, sensor id)."""
 STATES = Bulk(cast(Table, RuleState.__table__), ("rule_id", "sensor_id", "state"))
-_encode = msgspec.json.encode
+_encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Evaluation:
     session: Session
     registry: Registry
     sensors: Mapping[str, SensorEntry]
-    stored: dict[StateKey, Mapping[str, Any]] = field(default_factory=dict)
+    stored: dict[StateKey, str] = field(default_factory=dict)
     states: dict[StateKey, State] = field(default_factory=dict)
     dirty: set[StateKey] = field(default_factory=set)
     changes: dict[str, EpisodeChange] = field(default_factory=dict)
@@ -92,12 +92,8 @@ class Evaluation:
     def begin(cls, session: Session, registry: Registry, sensors: Mapping[str, SensorEntry]) -> "Evaluation":
         """Load what the rules remember of these sensors."""
         run = cls(session, registry, sensors)
-        wanted = sorted(sensors)
-        columns = (RuleState.rule_id, RuleState.sensor_id, RuleState.state)
-        for start in range(0, len(wanted), IN_LIST_LIMIT):
-            query = select(*columns).where(RuleState.sensor_id.in_(wanted[start : start + IN_LIST_LIMIT]))
-            for rule_id, sensor_id, state in session.execute(query):
-                run.stored[rule_id, sensor_id] = state
+        for rule_id, sensor_id, state in STATES.find(session, "sensor_id", sorted(sensors)):
+            run.stored[rule_id, sensor_id] = state
         return run
 
     def take(self, judged: int, rows: Sequence[Row]) -> None:
@@ -152,12 +148,13 @@ class Evaluation:
         state = self.states.get(key)
         if state is None:
             stored = self.stored.get(key)
-            state = self.states[key] = State() if stored is None else state_from_json(stored)
+            state = self.states[key] = State() if stored is None else state_from_json(_decode(stored))
         return state
 
     def finish(self) -> tuple[EpisodeChange, ...]:
         """Write states and episodes; return the changes in order of their keys."""
-        rows = [(*key, _encode(state_to_json(self.states[key])).decode()) for key in sorted(self.dirty)]
+        by_sensor = sorted(self.dirty, key=itemgetter(1, 0))
+        rows = [(*key, _encode(state_to_json(self.states[key])).decode()) for key in by_sensor]
         STATES.replace(self.session, rows, keys=("rule_id", "sensor_id"))
         for name in sorted(self.changes):
             self._save_episode(self.changes[name])

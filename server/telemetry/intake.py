@@ -65,7 +65,7 @@ def take_in(
     store(session, batch.lines, rt.now())
     intake, steps, settled = _take_rest(session, rt, batch.rest, sensors)
     note_stale(session, batch.lines, _believable(settled), rt.now())
-    expired, given_up = release_expired(session, rt.now())
+    expired, given_up = release_expired(session, rt.now()) if not messages else ([], 0)
     intake.changes = _evaluate(session, registry, sensors, batch, [*steps, *expired], settled)
     intake.counts.update(
         messages=len(messages),

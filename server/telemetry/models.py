@@ -233,6 +233,7 @@ class SensorProgress(Base):
     """How far a sensor's messages are complete: rules run over the gap-free beginning only."""
 
     __tablename__ = "sensor_progress"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
 
     sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
     complete_seq: Mapped[int] = mapped_column(BigInteger)

@@ -12,12 +12,11 @@ from datetime import datetime
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import Table, select
+from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import CHANNEL_UNIT, FACTOR_NUMBERS, FLAG_NUMBERS, HOUR, KIND_NUMBERS, REASON_NUMBERS, Message
 from server.db.bulk import Bulk, Micros, time_binder
-from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.judging import in_factor_unit, judge, skew_ms
 from server.telemetry.models import SensorProgress, StoredReading
 from server.telemetry.registry import SensorEntry
@@ -56,6 +55,8 @@ class Line:
     others: list[Tuple] = field(default_factory=list)
     """Invalid readings, and those of a sensor that said what time it had: the same with reason and skew."""
     means: list[ValidMean] = field(default_factory=list)
+    new: bool = False
+    """Whether it has no progress yet."""
 
 
 @dataclass(slots=True)
@@ -143,17 +144,16 @@ def _continue(line: Line, message: Message) -> bool:
 
 
 def _load(session: Session, sensors: Mapping[str, SensorEntry]) -> dict[str, Line]:
-    """Return the lines of sensors that have a progress and wait for nothing."""
+    """Return the lines of sensors that wait for nothing; of one without a progress nothing is stored yet."""
     wanted = sorted(sensors)
+    found = {row[0]: row for row in _PROGRESS.find(session, "sensor_id", wanted, lock=True)}
     lines: dict[str, Line] = {}
-    columns = (SensorProgress.sensor_id, SensorProgress.complete_seq, SensorProgress.held, SensorProgress.skipped, SensorProgress.newest)  # fmt: skip  # noqa: E501
-    for start in range(0, len(wanted), IN_LIST_LIMIT):
-        query = select(*columns).where(SensorProgress.sensor_id.in_(wanted[start : start + IN_LIST_LIMIT]))
-        for sensor_id, complete, held, skipped, newest in session.execute(
-            query.order_by(SensorProgress.sensor_id).with_for_update()
-        ):
-            if not held:
-                lines[sensor_id] = Line(sensors[sensor_id], complete, skipped, _newest.decode(newest))
+    for sensor_id in wanted:
+        row = found.get(sensor_id)
+        if row is None:
+            lines[sensor_id] = Line(sensors[sensor_id], 0, 0, {}, new=True)
+        elif not row[2]:
+            lines[sensor_id] = Line(sensors[sensor_id], row[1], row[3], _newest.decode(row[5]))
     return lines
 
 
@@ -161,14 +161,17 @@ def store(session: Session, lines: Sequence[Line], now: datetime) -> None:
     """Write the readings and the progress of ordinary lines.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: a reading is stored already; the batch needs care throughout.
+        sqlalchemy.exc.IntegrityError: a reading is stored already, or another ingester has met a sensor for the first
+            time; the batch needs care throughout.
     """
     rows = [row for line in lines for row in line.rows]
     rows.sort()  # no two have one key, so nothing behind the key is compared
     _READINGS.append(session, rows)
     _OTHERS.append(session, sorted(row for line in lines for row in line.others))
     seen = time_binder(session)(now)
-    progress = [
-        (line.sensor.id, line.complete_seq, 0, line.skipped, seen, _encode(line.newest).decode()) for line in lines
-    ]
-    _PROGRESS.replace(session, progress, keys=("sensor_id",))
+    progress: dict[bool, list[Tuple]] = {True: [], False: []}
+    for line in lines:
+        row = (line.sensor.id, line.complete_seq, 0, line.skipped, seen, _encode(line.newest).decode())
+        progress[line.new].append(row)
+    _PROGRESS.append(session, progress[True])
+    _PROGRESS.replace(session, progress[False], keys=("sensor_id",))

@@ -4,16 +4,19 @@ Both change seldom and are needed for every message. Each change raises a versio
 (`counting.REGISTRY_VERSION`); a batch reads it first and forgets everything when it is another one.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from sys import intern
+from typing import Any, cast
 
 from msgspec import Struct
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import FACTOR_NUMBERS, FACTORS, unit_scale
 from server.db.base import micros
+from server.db.bulk import Bulk
 from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.counting import registry_version
 from server.telemetry.models import RuleVersion, Sensor, SensorPeriod
@@ -26,7 +29,8 @@ REMEMBERED_LIMIT = 20_000
 
 PERIODS = {"calibration": "calibrating", "maintenance": "maintained", "out-of-service": "out-of-service"}
 """Kind of period → why what is said in it does not count."""
-COLUMNS = (Sensor.id, Sensor.name, Sensor.entity_id, Sensor.region, Sensor.department, Sensor.channels)
+SENSORS = Bulk(cast(Table, Sensor.__table__), ("id", "name", "entity_id", "region", "department", "channels"))
+HAVE_PERIODS = Bulk(cast(Table, SensorPeriod.__table__), ("sensor_id",))
 RULE_COLUMNS = tuple(field.name for field in fields(Rule) if field.name in RuleVersion.__table__.columns)
 
 Period = tuple[str, int, int]
@@ -82,14 +86,14 @@ class Registry:
         if len(self._sensors) + len(missing) > REMEMBERED_LIMIT:
             self._sensors.clear()
             missing = sorted(wanted - {""})
-        for start in range(0, len(missing), IN_LIST_LIMIT):
-            chunk = missing[start : start + IN_LIST_LIMIT]
-            periods = load_periods(session, chunk)
-            query = select(*COLUMNS).where(Sensor.id.in_(chunk))
-            for sensor_id, name, entity_id, region, department, channels in session.execute(query):
-                ranges = self._channels(channels)
-                mine = periods.get(sensor_id, ())
-                self._sensors[sensor_id] = SensorEntry(sensor_id, name, entity_id, region, department, ranges, mine)
+        periods = load_periods(session, sorted({row[0] for row in HAVE_PERIODS.find(session, "sensor_id", missing)}))
+        for sensor_id, name, entity_id, region, department, channels in SENSORS.find(session, "id", missing):
+            place, ranges, mine = (
+                (intern(region), intern(department)),
+                self._channels(channels),
+                periods.get(sensor_id, ()),
+            )
+            self._sensors[sensor_id] = SensorEntry(sensor_id, name, entity_id, *place, ranges, mine)
         return {sensor_id: self._sensors[sensor_id] for sensor_id in wanted if sensor_id in self._sensors}
 
     def rules_for(self, sensor: SensorEntry, factor: str) -> tuple[Rule, ...]:
@@ -117,13 +121,12 @@ class Registry:
         """All rules that judge or have judged, by code and version."""
         return self._rules
 
-    def _channels(self, stored: Mapping[str, Any]) -> Mapping[str, Range]:
+    def _channels(self, stored: str) -> Mapping[str, Range]:
         """Return measuring ranges; sensors of one type share one object."""
-        name = repr(stored)
-        found = self._ranges.get(name)
+        found = self._ranges.get(stored)
         if found is None:
-            found = {factor: as_range(factor, row) for factor, row in stored.items()}
-            self._ranges[name] = found
+            found = {factor: as_range(factor, row) for factor, row in json.loads(stored).items()}
+            self._ranges[stored] = found
         return found
 
 

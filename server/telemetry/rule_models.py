@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, JsonValue, UtcDateTime, UtcMicros
@@ -62,10 +62,13 @@ class RuleState(Base):
     """What a rule remembers of one sensor between batches."""
 
     __tablename__ = "rule_state"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own form
 
-    rule_id: Mapped[str] = mapped_column(String(36), ForeignKey("rule_version.id"), primary_key=True)
     sensor_id: Mapped[str] = mapped_column(String(ID_CHARS), ForeignKey("sensor.id"), primary_key=True)
-    state: Mapped[dict[str, Any]] = mapped_column(JsonValue)
+    """First in the key: a batch asks for all of its sensors' states, which lie together."""
+    rule_id: Mapped[str] = mapped_column(String(36), ForeignKey("rule_version.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    """JSON, see `rules.state_to_json`."""
 
 
 class StoredEpisode(Base):

@@ -44,7 +44,8 @@ IDLE_STEPS = ("dispatch-leads", "aggregate-readings", "clear-old-telemetry", "dr
 WORKER_STEPS = tuple(step for step in STEPS if step.name not in ("examine-evidence", *IDLE_STEPS))
 CLOSE_STEP = "close-inspections"
 CHECKED_TWICE = 4
-"""Each fourth seed is checked before anything is decided, too; the others only once all is over."""
+"""Each fourth seed is checked before anything is decided, too, and syncs in full each time that all is quiet. In the
+others handhelds only hand over what they have until the last sync: pulling what is checked later changes nothing."""
 SNAPSHOT_RECORDS = 5
 """From how many shared records on a first sync begins with a snapshot here; there are few records."""
 DUE_S = 5
@@ -98,6 +99,7 @@ class Simulation:
         self.folder, self.log = folder, log
         self.random = random.Random(f"simulation {seed}")
         self.seed = seed
+        self.checked_twice = seed % CHECKED_TWICE == 0
         self.clock = SimClock()
         self.platform = Platform(folder, seed, self.clock)
         self.network = Network(self.platform, random.Random(f"network {seed}"), log.append, self._between)
@@ -158,7 +160,7 @@ class Simulation:
                 promises.check_database(self.platform.rt, self.network.receipts)
         self.log.append("quiet")
         self._quiet()
-        if self.seed % CHECKED_TWICE == 0:
+        if self.checked_twice:
             self._all_sync()
             self.check()
         self.office.decide_everything()
@@ -169,6 +171,8 @@ class Simulation:
         """Let everything arrive, and see that every promise held."""
         self._quiet()
         self._all_sync()
+        if any(not device.handheld.device for device in self.devices):  # it has just erased itself, by an order
+            self._all_sync()
         self.check(proofs=True)
 
     def _step(self) -> None:
@@ -466,10 +470,11 @@ class Simulation:
             revoked = set(session.scalars(select(Device.id).where(Device.status == "revoked")))
         for device in self.devices:
             device.revoked = device.handheld.device in revoked
-        for _ in range(
-            2 if self.platform.restores else 1
-        ):  # a new epoch is heard of in one sync, and answered in the next
-            self._all_sync()
+        for _ in range(2 if self.platform.restores else 1):  # a new epoch is heard of in one sync, answered in the next
+            if self.platform.restores or self.checked_twice:
+                self._all_sync()
+            else:
+                self._all_hand_over()
             for device in self._revoked():
                 self._use(device, "hands in", device.handheld.sync)
         self.life.approve_erasures()
@@ -480,6 +485,11 @@ class Simulation:
 
     def _revoked(self) -> list[SimDevice]:
         return [device for device in self.devices if device.revoked and device.handheld.device]
+
+    def _all_hand_over(self) -> None:
+        for device in self._alive():
+            self._use(device, "push", device.handheld.push)
+            self._use(device, "upload", device.handheld.upload)
 
     def _all_sync(self) -> None:
         for device in self._alive():

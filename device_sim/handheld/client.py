@@ -261,6 +261,8 @@ class Handheld:
             self._say_last_word()
             if not self.device:
                 return
+        if self.link.standing.only_hands_in:
+            self.link.attempt(self.link.sign_in)  # nothing else would tell it of an order to erase itself
         self.push()
         fault: Refused | OSError | None = None
         try:

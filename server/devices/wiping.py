@@ -19,7 +19,7 @@ MAX_LOST = 1_000_000
 
 
 def order_wipe(session: Session, rt: Runtime, device: Device, caller: Principal, reason: str) -> Device:
-    """Order a device to erase itself; its tokens end at once, and its next sign-in tells it.
+    """Order a device to erase itself; its tokens for syncing end at once, and its next sign-in tells it.
 
     Raises:
         Problem: `illegal-transition` unless it is active or revoked.

@@ -18,7 +18,8 @@ REGRESSIONS = (5001, 5008, 5017, 6067, 7018, 20365)
 """Seeds that found acts held though their causes had come in the same push, or left out of statuses because they were,
 or refused without their device hearing of it. What other seeds have found stands in
 `tests/unit/device_sim/handheld/test_restored.py`, where no change of the steps can hide it."""
-PLANTED_SEED = 3
+PLANTED_SEEDS = range(6, 46)
+"""Tried until one finds the planted fault, as about each fourth does: which do changes whenever the steps change."""
 
 
 @pytest.mark.slow
@@ -45,7 +46,7 @@ def test_a_seed_decides_everything() -> None:
 
 
 def test_a_planted_fault_is_found_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A merge that drops one value fails its seed, at the same step for the same reason each time."""
+    """A merge that drops one value fails a seed, at the same step for the same reason each time."""
     real = merge.merge
 
     def forgetful(state: RecordState, change: Change, policies: Policies) -> merge.Merged:
@@ -54,8 +55,8 @@ def test_a_planted_fault_is_found_and_found_again(monkeypatch: pytest.MonkeyPatc
         return merge.Merged(from_live(kept), outcome.verdict, outcome.unseen, outcome.conflict_fields, outcome.rivals)
 
     monkeypatch.setattr(batch, "merge", forgetful)
-    first, second = run_seed(PLANTED_SEED), run_seed(PLANTED_SEED)
-    assert first.failure
+    first = next(outcome for outcome in map(run_seed, PLANTED_SEEDS) if outcome.failure)
+    second = run_seed(first.seed)
     assert (first.failure, first.log) == (second.failure, second.log)
 
 

@@ -326,6 +326,19 @@ def test_a_handheld_with_nothing_to_hand_in_is_wiped_at_once(platform: Platform,
     assert device.device == ""
 
 
+def test_a_revoked_handheld_hears_at_once_of_a_wipe(platform: Platform, handheld: MakeHandheld) -> None:
+    """With its token to hand in still good, and nothing to hand in, the next sync is the one that erases."""
+    device = handheld()
+    ident = device.device
+    post(platform, f"/devices/{ident}/revoke")
+    with pytest.raises(Refused, match="device-revoked"):
+        device.pull()
+    assert device.link.standing.problem["code"] == "device-revoked"
+    post(platform, f"/devices/{ident}/wipe", {"reason": "丢失 / lost"})
+    device.sync()
+    assert get(platform, f"/devices/{ident}")["status"] == "wiped"
+
+
 def test_a_wipe_survives_crashes_and_lost_replies(
     platform: Platform, on_wire: Handheld, wire: Wire, tmp_path: Path
 ) -> None:

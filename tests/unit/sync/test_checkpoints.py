@@ -152,3 +152,17 @@ def test_a_name_that_breaks_the_form_is_not_signed() -> None:
     for name in ("a b", "a\nb", "a+b", ""):
         with pytest.raises(CheckpointError):
             sign_checkpoint(Checkpoint(name, 0, EMPTY_ROOT, 0), KEY, PRIVATE.sign)
+
+
+def test_a_note_that_is_no_text_is_refused() -> None:
+    """A checkpoint is UTF-8."""
+    with pytest.raises(CheckpointError, match="UTF-8"):
+        parse_checkpoint(b"\xff" + NOTE)
+
+
+def test_a_trusted_key_whose_signature_is_another_ones_is_refused() -> None:
+    """The line names the trusted key, but signs other text."""
+    other = sign_checkpoint(Checkpoint(HEAD.origin, 8, HEAD.root, HEAD.at_ms), KEY, PRIVATE.sign)
+    mixed = NOTE.partition(b"\n\n")[0] + b"\n\n" + other.partition(b"\n\n")[2]
+    with pytest.raises(CheckpointError, match="does not verify"):
+        open_checkpoint(mixed, [KEY], verify)

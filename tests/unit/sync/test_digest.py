@@ -126,3 +126,11 @@ def test_collected_changes_lead_from_one_set_to_the_other(after: dict[str, bytes
 def test_the_pair_of_a_record() -> None:
     """Kind and id name it, the hash covers the line as it was served."""
     assert record_pair("task", "t", b"{}") == ("task/t", hashlib.sha256(b"{}").digest())
+
+
+@pytest.mark.parametrize("text", ["", "3", "1:0x1", "1:-1", "01:1", f"1:{1 << 4096:x}", "a:1", "1:g"])
+def test_what_is_no_digest(text: str) -> None:
+    """Only what was dumped loads."""
+    assert SetDigest.load(digest_of(numbered(3)).dump()) == digest_of(numbered(3))
+    with pytest.raises(ValueError):  # noqa: PT011 - of int() as well
+        SetDigest.load(text)

@@ -242,3 +242,13 @@ def test_proofs_of_ten_million_leaves_read_few_nodes() -> None:
     reads = 0
     consistency_proof(7_654_321, 10_000_000, read)
     assert reads < 50
+
+
+def test_sizes_and_roots_out_of_range_prove_nothing(store: Store) -> None:
+    """A newer tree that is smaller, a negative size, a root of another length, or a path element of another length."""
+    path = consistency_proof(3, 5, store.read)
+    assert verify_consistency(3, 5, store.roots[3], store.roots[5], path)
+    assert not verify_consistency(5, 3, store.roots[5], store.roots[3], path)
+    assert not verify_consistency(-1, 5, store.roots[3], store.roots[5], path)
+    assert not verify_consistency(3, 5, store.roots[3][:-1], store.roots[5], path)
+    assert not verify_consistency(3, 5, store.roots[3], store.roots[5], [path[0] + b"0", *path[1:]])

@@ -81,3 +81,29 @@ def test_one_act_may_add_several_and_move_one() -> None:
     whole = Live(dot(2), {"add": [{"rank": "c", "value": 3}], "remove": []}, 0)
     assert read(Policy(Rule.LIST), [whole, several]).value == [0, 1, 2, 3]
     assert read(Policy(Rule.LIST), [Live(dot(1), ["bare", 7], 0)]).value == ["bare", 7]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "middle"),
+    [("", "", "V"), ("", "1", "0V"), ("1", "2", "1V"), ("a", "a1", "a0V"), ("az", "b", "azV"), ("a", "c", "b")],
+)
+def test_examples_of_ranks_between_two(left: str, right: str, middle: str) -> None:
+    """Half-way where the digits differ by more than one, and below that digit where they do not."""
+    assert between(left, right) == middle
+    assert left < middle
+    assert not right or middle < right
+
+
+@pytest.mark.parametrize(("left", "right"), [("b", "a"), ("a", "a"), ("a0", ""), ("", "-")])
+def test_what_has_nothing_between(left: str, right: str) -> None:
+    """Ranks out of order, and texts that are none."""
+    with pytest.raises(ValueError, match="in order"):
+        between(left, right)
+
+
+def test_examples_of_spread_ranks() -> None:
+    """One digit is enough for a short list, and no rank ends in the lowest digit."""
+    assert spread(3) == ["F", "U", "j"]
+    assert len(spread(61)) == 61
+    assert spread(62)[0] == "0z"
+    assert all(is_rank(rank) for rank in spread(62))

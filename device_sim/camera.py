@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from device_sim.handheld.client import Picture
 from device_sim.handheld.officer import Camera, Shot
+from device_sim.handheld.picture import Picture
 from device_sim.photos import MEDIA_TYPE, PhotoFacts, draw_photo
 from device_sim.sample.telemetry import BEIJING_TIME
 

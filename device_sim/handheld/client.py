@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_sim.handheld.clocks import ExchangeKeeper
@@ -19,9 +16,10 @@ from device_sim.handheld.durable import write_durably
 from device_sim.handheld.extracts import Extracts
 from device_sim.handheld.forms import Form, open_form
 from device_sim.handheld.journal import JournalWriter, verify_journals
-from device_sim.handheld.keys import KEY, begin_change, finish_change, key_in, public_text
+from device_sim.handheld.keys import KEY, begin_change, finish_change, key_in, public_text, repeat_changes
 from device_sim.handheld.link import Backoff, Link, Refused, base64url, problem_of
 from device_sim.handheld.outside import Outside
+from device_sim.handheld.picture import Picture, declaration, file_of
 from device_sim.handheld.pull import Puller
 from device_sim.handheld.push import Pusher
 from device_sim.handheld.receipts import Receipts
@@ -29,7 +27,7 @@ from device_sim.handheld.rules import FieldRules
 from device_sim.handheld.sharing import OFFICER, let_in, unlock
 from device_sim.handheld.standing import announcement
 from device_sim.handheld.statuses import StatusReader
-from device_sim.handheld.store import EvidenceFile, HandheldStore
+from device_sim.handheld.store import HandheldStore
 from device_sim.handheld.uploads import Uploader
 from device_sim.handheld.wiping import erase, last_word, leave_last_word, say_last_word
 from sync.acts import DELETE
@@ -44,18 +42,6 @@ KEY_BYTES, PIN_SALT_BYTES = 32, 16
 
 class NotEnrolled(Exception):
     """This handheld has not been enrolled yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A captured file before it is evidence: its bytes, name and type, when and where it was taken."""
-
-    content: bytes
-    file_name: str
-    media_type: str
-    captured_at: str
-    position: Mapping[str, Any]
-    caption: str
 
 
 class Handheld:
@@ -194,22 +180,11 @@ class Handheld:
         Returns the evidence id.
         """
         evidence = self.outside.new_id()
-        digest_sm3 = hashes.Hash(hashes.SM3())
-        digest_sm3.update(picture.content)
-        sha256 = hashlib.sha256(picture.content).hexdigest()
-        file_name = f"{evidence}{Path(picture.file_name).suffix.lower()[:10]}"
-        write_durably(self.store.evidence_folder / file_name, picture.content)
+        file = file_of(evidence, picture)
+        write_durably(self.store.evidence_folder / file.file_name, picture.content)
         with self.saving():
-            self.store.keep_evidence(
-                EvidenceFile(evidence, file_name, sha256, len(picture.content), picture.media_type)
-            )
-            fields = {
-                "inspection": inspection, "sha256": sha256, "sm3": digest_sm3.finalize().hex(),
-                "size_bytes": len(picture.content), "media_type": picture.media_type,
-                "captured_at": picture.captured_at, "position": dict(picture.position),
-                "file_name": picture.file_name, "caption": picture.caption,
-            }  # fmt: skip
-            self.write(self.open("evidence", evidence), fields)
+            self.store.keep_evidence(file)
+            self.write(self.open("evidence", evidence), declaration(inspection, file, picture))
         return evidence
 
     # Sync.
@@ -255,12 +230,22 @@ class Handheld:
         """Push, upload, pull, and take in what became of this device's acts and files.
 
         A device that may only hand in does no more than that; when it is to be wiped, it erases itself. A file that
-        cannot be uploaded keeps nothing else waiting: its fault is raised at the end.
+        cannot be uploaded keeps nothing else waiting: its fault is raised at the end. A server that was restored to
+        a time before a change of the key is told of it again.
         """
         if self._last_word:
             self._say_last_word()
             if not self.device:
                 return
+        try:
+            self._sync()
+        except Refused as refusal:
+            if not repeat_changes(self.store, self.link, self.device, refusal):
+                raise
+            self.counts["keys_repeated"] += 1
+            self._sync()
+
+    def _sync(self) -> None:
         if self.link.standing.only_hands_in:
             self.link.attempt(self.link.sign_in)  # nothing else would tell it of an order to erase itself
         self.push()

@@ -11,8 +11,10 @@ from device_sim.handheld.link import Link, Refused, base64url
 from device_sim.handheld.store import HandheldStore
 from sync.statements import JournalHead, key_statement
 
-KEY, NEXT_KEY = "key", "next_key"
-"""Names of single values in the store: the seed in use, and a change that was begun."""
+KEY, NEXT_KEY, FORMER_KEYS = "key", "next_key", "former_keys"
+"""Names of single values in the store: the seed in use, a change that was begun, and those that were made."""
+FORMER_KEYS_KEPT = 8
+"""Changes that can be made again for a server that was restored to a time before them."""
 
 
 def key_in(store: HandheldStore) -> Ed25519PrivateKey:
@@ -54,7 +56,7 @@ def finish_change(store: HandheldStore, link: Link, device: str) -> bool:
     change: dict[str, Any] = json.loads(begun)
     new = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(change["seed"]))
     try:
-        link.attempt(lambda: link.request("POST", f"/api/v1/devices/{device}/key", json=change["body"]))
+        _send(link, device, change["body"])
     except Refused as refusal:
         if refusal.status != 401:
             store.put(NEXT_KEY, "")
@@ -65,8 +67,42 @@ def finish_change(store: HandheldStore, link: Link, device: str) -> bool:
         except Refused:
             link.sign = old
             raise
+    made = {"seed": store.get(KEY), "body": change["body"]}
     with store.saving():
+        store.put(FORMER_KEYS, json.dumps([*_former(store), made][-FORMER_KEYS_KEPT:]))
         store.put(KEY, change["seed"])
         store.put(NEXT_KEY, "")
     link.sign = new.sign
     return True
+
+
+def repeat_changes(store: HandheldStore, link: Link, device: str, refusal: Refused) -> bool:
+    """Make changes of the key again that a restored server has forgotten, if that may be why something was refused.
+
+    Their statements are signed by both keys already. False when the reason is another, or the server knows none of the
+    former keys. Raises `Unreachable`, and `Refused` if a change is not wanted.
+    """
+    made = _former(store) if refusal.status == 401 or refusal.code == "bad-signature" else []
+    for number in reversed(range(len(made))):
+        link.sign = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(made[number]["seed"])).sign
+        try:
+            link.attempt(link.sign_in)
+        except Refused as unknown:
+            if unknown.status != 401:
+                raise
+            continue
+        finally:
+            link.sign = key_in(store).sign
+        for change in made[number:]:
+            _send(link, device, change["body"])
+        return True
+    return False
+
+
+def _former(store: HandheldStore) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = json.loads(store.get(FORMER_KEYS) or "[]")
+    return made
+
+
+def _send(link: Link, device: str, body: dict[str, Any]) -> None:
+    link.attempt(lambda: link.request("POST", f"/api/v1/devices/{device}/key", json=body))

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from device_sim.handheld.client import Handheld, Picture
+from device_sim.handheld.client import Handheld
 from device_sim.handheld.forms import Form
+from device_sim.handheld.picture import Picture
 from device_sim.handheld.visit import Role, VisitPlan, other_code
 from device_sim.sample.mapping import MappedAnswer, MappedInspection
 from device_sim.sample.results import CORRECTION_ORDERED, DRAW_RESULTS, NO_PROBLEM, ON_SITE

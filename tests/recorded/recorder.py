@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from device_sim.handheld.client import Handheld, Picture
+from device_sim.handheld.client import Handheld
 from device_sim.handheld.outside import Outside
+from device_sim.handheld.picture import Picture
 from server.app import create_app
 from server.config import load_settings
 from server.db.engine import Database

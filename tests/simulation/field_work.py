@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from device_sim.handheld.client import Picture
 from device_sim.handheld.forms import Form
 from device_sim.handheld.link import Again, Refused, base64url
+from device_sim.handheld.picture import Picture
 from device_sim.handheld.push import PUSH_PATH
 from schemas.kinds.field_work import UNSIGNED_FIELDS
 from sync.acts import DELETE, PUT

@@ -107,8 +107,6 @@ class Simulation:
         self.office = Office(self.platform, self.network, random.Random(f"office {seed}"), log)
         self.life = Lifecycle(self.platform, self.office, random.Random(f"lifecycle {seed}"))
         self.devices: list[SimDevice] = []
-        self.enrolled: dict[str, int] = {}
-        """Devices, and how many keys they had had, when the server was last backed up."""
         self.depth = 0
         self.faulty(on=False)
         self._dispatch()
@@ -133,7 +131,8 @@ class Simulation:
         """What happened, in numbers."""
         totals = {"requests": self.network.requests, "server starts": self.platform.starts}
         for device in self.devices:
-            totals["forks"] = totals.get("forks", 0) + device.handheld.counts["forks"]
+            for name in ("forks", "keys_repeated"):
+                totals[name] = totals.get(name, 0) + device.handheld.counts[name]
             totals["acts"] = totals.get("acts", 0) + len(device.written)
             totals["boots"] = totals.get("boots", 0) + device.boots
         return totals
@@ -341,14 +340,10 @@ class Simulation:
     def _server_backed_up(self) -> None:
         self.log.append("server is backed up")
         self.platform.back_up()
-        self.enrolled = self._keys()
 
     def _server_restored(self) -> None:
-        """Put the backup back. It may have forgotten devices, approvals and revocations, but no changes of key."""
-        keys = self._keys()
-        if self.platform.backup is None or any(
-            keys.get(one, number) != number for one, number in self.enrolled.items()
-        ):
+        """Put the backup back. It may have forgotten devices, approvals, revocations and changes of key."""
+        if self.platform.backup is None:
             return
         self.log.append("server is restored")
         self.platform.restore()
@@ -358,10 +353,6 @@ class Simulation:
         for dot in receipts.keys() - kept:
             del receipts[dot]
         self._standings()
-
-    def _keys(self) -> dict[str, int]:
-        with self.platform.rt.db.read() as session:
-            return {row.id: row.key_number for row in session.execute(select(Device.id, Device.key_number))}
 
     def _standings(self) -> None:
         """See how the devices stand with the restored server: what was decided since its backup is forgotten."""

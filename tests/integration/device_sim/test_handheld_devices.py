@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import delete, update
 
 from device_sim.handheld import standing
-from device_sim.handheld.client import Handheld, Picture
+from device_sim.handheld.client import Handheld
 from device_sim.handheld.keys import begin_change
 from device_sim.handheld.link import Backoff, Refused, Unreachable
 from device_sim.handheld.outside import Outside
+from device_sim.handheld.picture import Picture
 from device_sim.handheld.sharing import MAX_PIN_FAILURES, Locked
 from device_sim.handheld.wiping import LAST_WORD
 from server.devices.models import Device

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from device_sim.handheld.client import Handheld
+from device_sim.handheld.link import Refused
+from server.devices.keys import encode_key
+from server.devices.models import Device
 from server.errors import Problem
 from server.fieldsync.erasure import decide_order, erase, order_erasure
 from server.records.models import Act, SyncedRecord
@@ -100,6 +103,49 @@ def test_a_restored_server_gets_everything_back(platform: Platform, handheld: Ma
     assert after == before
     assert closed(platform) == 3, blockers(platform)
     assert faults(rt) == []
+
+
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_changes_of_key_that_a_restored_server_has_forgotten_are_made_again(
+    platform: Platform, handheld: MakeHandheld, tmp_path: Path, *, signed_in: bool
+) -> None:
+    """Two changes after the backup: the handheld signs in by the key of then, repeats both, and everything arrives."""
+    rt, device = platform.rt, handheld()
+    work = dispatched(platform, 1)
+    device.sync()
+    backup = tmp_path / "backup.db"
+    back_up(rt, backup)
+    device.change_key()
+    visits(device, work, ALONE)[0].carry_out()
+    device.sync()
+    device.change_key()
+    key = device.public_key
+    with rt.db.read() as session:
+        before = {(act.journal, act.seq): act.hash for act in session.query(Act) if act.device}
+    put_back(rt, backup)
+    begin_new_life(rt)
+    if not signed_in:
+        device.link._token = ""
+    for _ in range(2):
+        device.sync()
+    with rt.db.read() as session:
+        assert {(act.journal, act.seq): act.hash for act in session.query(Act) if act.device} == before
+        row = session.get_one(Device, device.device)
+        assert (row.key_number, encode_key(row.public_key)) == (3, key)
+    assert device.counts["keys_repeated"] == 1
+    assert faults(rt) == []
+
+
+def test_a_key_that_the_server_never_knew_is_refused(platform: Platform, handheld: MakeHandheld) -> None:
+    """A change that was made is tried, and no former key is accepted for another device's."""
+    device = handheld()
+    device.change_key()
+    with platform.rt.db.write() as session:
+        session.get_one(Device, device.device).public_key = bytes(32)
+    device.link._token = ""
+    with pytest.raises(Refused, match="unauthenticated"):
+        device.sync()
+    assert device.counts["keys_repeated"] == 0
 
 
 def test_restore_refuses_what_is_no_backup(platform: Platform, tmp_path: Path) -> None:

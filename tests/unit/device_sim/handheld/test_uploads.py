@@ -6,8 +6,9 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes
 
-from device_sim.handheld.client import Handheld, Picture
+from device_sim.handheld.client import Handheld
 from device_sim.handheld.link import Refused, Unreachable
+from device_sim.handheld.picture import Picture
 from device_sim.handheld.uploads import Uploader
 from tests.unit.device_sim.handheld.conftest import (
     INSPECTION,

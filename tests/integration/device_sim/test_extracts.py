@@ -6,10 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from device_sim.handheld.client import Handheld, Picture
+from device_sim.handheld.client import Handheld
 from device_sim.handheld.extracts import extract_path, read_extract
 from device_sim.handheld.link import Link
 from device_sim.handheld.officer import Shot, Visit, tasks_of
+from device_sim.handheld.picture import Picture
 from device_sim.handheld.visit import VisitPlan
 from server.inspections.lead_tasks import dispatch_open_leads
 from server.leads.extract import extract_step

@@ -12,12 +12,13 @@ from device_sim.bench.feed_suite import FEED
 from device_sim.bench.frame import DEFAULT_SECONDS, MAX_RECORDS, MAX_SECONDS, BenchFailed, Options, Suite, run_suite
 from device_sim.bench.ingest_suite import INGEST
 from device_sim.bench.measurement import Row
+from device_sim.bench.network_suite import NETWORK
 from device_sim.bench.prove_suite import PROVE
 from device_sim.bench.registers_suite import REGISTERS
 from device_sim.bench.show import note_lines, result_table, suite_table, write_json
 from device_sim.bench.sync_suite import SYNC
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC, FEED, EVIDENCE, INGEST, PROVE, REGISTERS)}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC, FEED, NETWORK, EVIDENCE, INGEST, PROVE, REGISTERS)}
 ALL = "all"
 
 
@@ -32,7 +33,11 @@ ALL = "all"
     "--records", default=0, type=click.IntRange(0, MAX_RECORDS),
     help="每个案例的规模，0 为各自默认 Records, files, messages or leaves of each case; 0: each case's own.",
 )  # fmt: skip
-@click.option("--peers", is_flag=True, help="同时测量其他产品 Measure other products as well, where installed.")
+@click.option(
+    "--peers",
+    is_flag=True,
+    help="同时测量其他产品，sync 会下载 Measure other products as well; sync downloads its own.",
+)
 @click.option("--list", "list_only", is_flag=True, help="列出全部基准 List what there is to measure.")
 def bench(
     *, name: str | None, json_file: Path | None, seconds: float, records: int, peers: bool, list_only: bool

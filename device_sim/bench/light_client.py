@@ -32,10 +32,10 @@ class Answer:
 class LightClient:
     """One connection to one server."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        """Prepare a client that sends `headers` with every request."""
+    def __init__(self, url: str, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> None:
+        """Prepare a client that sends `headers` with every request and waits so long for each answer."""
         address = urlsplit(url)
-        self._connection = HTTPConnection(str(address.hostname), address.port, timeout=TIMEOUT_S)
+        self._connection = HTTPConnection(str(address.hostname), address.port, timeout=timeout_s)
         self._headers = dict(headers)
 
     def send(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:

@@ -93,7 +93,7 @@ class PostgresStore:
     def __init__(self, address: str, restart: Callable[[], None]) -> None:
         """Connect."""
         self.url = address.replace("postgresql://", "postgresql+psycopg://", 1)
-        self._address, self._restart, self.count = address, restart, STORED
+        self.address, self._restart, self.count = address, restart, STORED
         self._connection = psycopg.connect(address, autocommit=True)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -104,7 +104,7 @@ class PostgresStore:
         """Kill the server as a crash would, start it again, and connect anew."""
         self._connection.close()
         self._restart()
-        self._connection = psycopg.connect(self._address, autocommit=True)
+        self._connection = psycopg.connect(self.address, autocommit=True)
 
     def stored(self) -> int:
         """Count by the running total."""

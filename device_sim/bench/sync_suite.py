@@ -16,16 +16,20 @@ from device_sim.bench.installation import Device, Installation, running
 from device_sim.bench.light_client import Answer, CrewResult, LightClient, run_crew
 from device_sim.bench.measurement import PRODUCT, RAW, Measurement
 from device_sim.bench.own_process import in_own_process
+from device_sim.bench.peers import Peer
 from device_sim.bench.process_figures import cpu_s, peak_rss_mb, reset_peak
 from device_sim.bench.raw_sync import SegmentKey, copy_database, raw_pull, raw_push
 from device_sim.bench.segments import JournalBuilder, Segment, inspections
 from device_sim.bench.shares import shares
+from device_sim.bench.sync_peers import PeerBench, peer_cases
 from sync.dots import Dot
 from sync.journal import SEGMENT_TYPE
 
 DEVICES = 8
 RECORDS = {"push-25": 3_000, "push-200": 6_400, "push-500": 8_000, "update-200": 4_800, "pull": 1_600}
 """Acts of a case; divided among the devices."""
+CHANGES = {"scene": "样例现场：复核后修改", "notes": "补充记录", "ended_at": "2026-03-30T18:00:00+08:00"}
+"""What an update sets."""
 WARM_UP_ACTS = 25
 PAGE = 2_000
 PULL_ROUNDS = 3
@@ -109,8 +113,7 @@ class SyncBench:
             builder = JournalBuilder(device)  # a new journal: the time may have been up before the old one was sent
             known = [(record, dot) for record, dot in written if record in pushed][:each]
             for record, dot in known:
-                fields = {"scene": "样例现场：复核后修改", "notes": "补充记录", "ended_at": "2026-03-30T18:00:00+08:00"}
-                builder.write("inspection", record, fields, frozenset({dot}))
+                builder.write("inspection", record, CHANGES, frozenset({dot}))
             queues.append(builder.seal(acts_per_segment))
         return self._measured(case, queues)
 
@@ -245,7 +248,14 @@ def _open(options: Options, folder: Path) -> Iterator[list[Case]]:
             cases.append(Case(RAW, name, "records", partial(bench.raw, name)))
         cases.append(Case(PRODUCT, "pull", "records", bench.pull))
         cases.append(Case(RAW, "pull", "records", bench.raw_pull))
-        yield cases
+        with ExitStack() as stack:
+            if options.peers:
+                cases += stack.enter_context(peer_cases(folder, partial(_peer_bench, options)))
+            yield cases
+
+
+def _peer_bench(options: Options, peer: Peer) -> PeerBench:
+    return PeerBench(peer, options, RECORDS, DEVICES, CHANGES, PAGE, PULL_ROUNDS)
 
 
 SYNC = Suite(

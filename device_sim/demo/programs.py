@@ -91,10 +91,14 @@ class Programs:
 
     def start(self, name: str, arguments: Sequence[str]) -> Program:
         """Start `fieldproof ARGUMENTS` in the background; its output goes to `logs/NAME.log`."""
+        return self.launch(name, [program_path(), *arguments])
+
+    def launch(self, name: str, command: Sequence[str]) -> Program:
+        """Start any program in the background; its output goes to `logs/NAME.log`."""
         log = self._log(name)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [program_path(), *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._environment()
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._environment()
             )
         program = Program(name, process, log)
         self.running.append(program)

@@ -12,6 +12,7 @@ from device_sim.bench.shares import shares
 from device_sim.handheld.link import base64url
 from schemas.kinds import KINDS, personal_fields
 from server.fieldsync.segment import read_segment
+from server.web.body import parse_json
 from sync.acts import check_commitments, parse_header
 from sync.journal import SegmentHead
 
@@ -34,7 +35,7 @@ def test_segments_are_accepted_as_frames(builder: JournalBuilder) -> None:
 
     for segment in segments:
         read = read_segment(segment.body, verify)
-        headers = [parse_header(act.members) for act in read.acts]
+        headers = [parse_header(parse_json(act.parts.header)) for act in read.acts]
         assert [header.record for header in headers] == list(segment.records)
         for header, act in zip(headers, read.acts, strict=True):
             check_commitments(header, act.parts)

@@ -1,25 +1,29 @@
 """Leave out of the coverage measurement what repeats itself: measuring doubles the time a test takes.
 
-A property is tried on hundreds of examples, a benchmark or a soak runs one loop for seconds; neither reaches a line
-that the tests by example do not reach. So every Hypothesis test gets the marker `no_cover`, which pytest-cov heeds by
-pausing its measurement, and a test may carry the marker itself. Programs that such a test starts are not measured.
+A property is tried on hundreds of examples, a simulation on hundreds of seeds, a fuzzed route on whatever comes; they
+reach no line that the tests by example do not reach. So every Hypothesis test and the folders of REPEATING get the
+marker `no_cover`, which pytest-cov heeds by pausing its measurement, and a test may carry the marker itself. Programs
+that such a test starts are not measured.
 """
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import coverage
 import pytest
 from hypothesis import is_hypothesis_test
 
 MARKER = "no_cover"
+REPEATING = tuple(Path(__file__).parents[1] / name for name in ("fuzz", "power_loss", "simulation", "soak"))
 CHILDREN_ARE_MEASURED_BY = "COVERAGE_PROCESS_CONFIG"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every Hypothesis test."""
+    """Mark every Hypothesis test, and every test of a folder that repeats itself."""
     for item in items:
-        if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
+        hypothesis_test = isinstance(item, pytest.Function) and is_hypothesis_test(item.obj)
+        if hypothesis_test or item.path.parent in REPEATING:
             item.add_marker(MARKER)
 
 

@@ -29,6 +29,8 @@ class Pusher:
     device: FieldDevice
     port: int
     random: random.Random
+    answered: threading.Event
+    """Set by every answer."""
     receipts: dict[int, bytes] = field(default_factory=dict)
     fresh: dict[int, bytes] = field(default_factory=dict)
     """Receipts since the last look into the database."""
@@ -87,6 +89,7 @@ class Pusher:
         if reply.status != 200:
             raise SoakFailed(f"a push was answered with {reply.status}: {content[:300].decode(errors='replace')}")
         self.pushes += 1
+        self.answered.set()
         for seq, line in enumerate(content.removesuffix(b"\n").split(b"\n")[1:], start=first):
             self._remember(seq, line)
         if (first, body) == self.unanswered:

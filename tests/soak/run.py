@@ -34,7 +34,9 @@ from tests.soak.load import Pusher, SoakFailed
 
 HANDHELDS = 2
 LONGEST_LIFE_S = 0.6
-"""From the first answer on; the first push of a life takes a tenth of a second, later ones a few milliseconds."""
+"""From the first push on, which takes a tenth of a second; later ones take a few milliseconds."""
+SILENT_LIVES = 2
+"""After so many without an answer, as on a busy machine, a life is measured from its first answer."""
 READY_S = 30.0
 PAGE = 500
 WORKER_EVERY = 100
@@ -77,15 +79,18 @@ class Soak:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self._answered = threading.Event()
+        devices = [FieldDevice(self.rt, world.officers[index], seed=index) for index in range(HANDHELDS)]
         self.pushers = [
-            Pusher(world, FieldDevice(self.rt, world.officers[index], seed=index), self.port, random.Random(index))
-            for index in range(HANDHELDS)
+            Pusher(world, device, self.port, random.Random(index), self._answered)
+            for index, device in enumerate(devices)
         ]
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.soak.server_process", str(self.home), str(self.port)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         self._server = 0
+        self._silent = 0
 
     def __enter__(self) -> Self:
         """Hand itself out."""
@@ -125,15 +130,19 @@ class Soak:
         """One life of the server: from its start to its end in the middle of work."""
         self._server = int(self._ask("start"))
         self._await_ready()
+        self._answered.clear()
         barrier = threading.Barrier(HANDHELDS + 1)
         threads = [threading.Thread(target=pusher.run, args=(barrier,)) for pusher in self.pushers]
         for thread in threads:
             thread.start()
         barrier.wait()
+        if self._silent >= SILENT_LIVES:
+            self._answered.wait(READY_S)
         time.sleep(self.random.uniform(0, LONGEST_LIFE_S))
         self._kill()
         for thread in threads:
             thread.join()
+        self._silent = 0 if self._answered.is_set() else self._silent + 1
         for pusher in self.pushers:
             if pusher.failure:
                 raise SoakFailed(pusher.failure)

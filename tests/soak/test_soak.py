@@ -10,7 +10,6 @@ from tests.soak.load import SoakFailed
 from tests.soak.run import Soak
 
 KILLS = 6
-MORE_KILLS = 50
 
 
 @pytest.mark.slow
@@ -18,10 +17,6 @@ def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path) -> None:
     """After each kill -9 of the real server everything acknowledged is there, byte for byte; in the end it verifies."""
     with Soak(tmp_path / "home", seed=7) as soak:
         assert [tally.kills for tally in soak.run(KILLS)][-1] == KILLS
-        for _ in range(MORE_KILLS):  # on a busy machine the first lives may end before the first answer
-            if soak.tally.acts:
-                break
-            list(soak.run(1))
     assert soak.tally.acts > 0
 
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 INBOX_LIMIT = 20_000
 """With so many deliveries waiting it is full: the subscriber does not read its connection. One read may go beyond."""
-BATCH_LIMIT = 5_000
-"""Most deliveries in one transaction."""
+BATCH_LIMIT = 2_000
+"""Most deliveries in one transaction: beyond it each costs hardly less, and all of them are in memory."""
 ENOUGH = 1_000
 """With so many deliveries nothing is waited for: a larger batch would save little more for each of them."""
 SILENCE_S = 0.001

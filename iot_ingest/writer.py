@@ -24,13 +24,13 @@ from server.runtime import Runtime
 from server.telemetry import service as telemetry
 from server.telemetry.commands import commands_due, commands_to_send
 from server.telemetry.counting import raise_counters
-from server.telemetry.credentials import authorise
 from server.telemetry.intake import take_in
 from server.telemetry.letters import OPEN, Excess, keep_excess, keep_letters, whole_letter
 from server.telemetry.models import DeadLetter
 from server.telemetry.receipts import Receipt
 from server.telemetry.registry import Registry
 from server.telemetry.signals import Signal, take_signal
+from server.telemetry.tokens import authorise
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,8 @@ take as the user's name (mosquitto: `use_identity_as_username`; NATS: `verify_an
 """
 
 import base64
-import hashlib
-import hmac
 import json
-import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import bcrypt
@@ -24,14 +21,12 @@ from schemas.telemetry import ANSWER, COMMAND, FORMATS, PARTITIONED, PRESENCE, R
 from server.errors import Problem
 from server.runtime import Runtime
 from server.telemetry.models import Sensor, SensorCredential
+from server.telemetry.tokens import TOKEN, in_force, mosquitto_digest
 
-TOKEN, CERTIFICATE = "token", "certificate"
+CERTIFICATE = "certificate"
 TOKEN_BYTES = 24
-ITERATIONS = 101
-"""Of PBKDF2, as mosquitto writes it itself; a token of 24 random bytes needs no stretching."""
 BCRYPT_ROUNDS = 4
 """The least bcrypt allows, for the same reason: NATS checks it at each connection."""
-SALT_BYTES, DIGEST_BYTES = 12, 64
 STATION_PASSWORD_CHARS = (6, 72)
 """Length of a password that is brought along: an HJ 212 station has one of six characters."""
 CREDENTIALS_LIMIT = 8
@@ -103,31 +98,6 @@ def revoke(session: Session, rt: Runtime, sensor_id: str, credential_id: str) ->
     if row is None or row.sensor_id != sensor_id:
         raise Problem("not-found", detail="no such credential")
     row.revoked_at = row.revoked_at or rt.now()
-
-
-def in_force(session: Session, sensor_id: str) -> Sequence[SensorCredential]:
-    """Return a sensor's credentials that are not revoked."""
-    mine = (SensorCredential.sensor_id == sensor_id, SensorCredential.revoked_at.is_(None))
-    return session.scalars(select(SensorCredential).where(*mine).order_by(SensorCredential.id)).all()
-
-
-def authorise(session: Session, sensor_id: str, password: str) -> bool:
-    """Tell whether a password is one of the sensor's tokens in force."""
-    rows = in_force(session, sensor_id)
-    return any(_matches(row.digest, password) for row in rows if row.kind == TOKEN)
-
-
-def mosquitto_digest(token: str) -> str:
-    """Return a token as mosquitto's password file has it (format 7: PBKDF2-SHA512)."""
-    salt = secrets.token_bytes(SALT_BYTES)
-    digest = hashlib.pbkdf2_hmac("sha512", token.encode(), salt, ITERATIONS, DIGEST_BYTES)
-    return f"$7${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
-
-
-def _matches(stored: str, token: str) -> bool:
-    _, _, iterations, salt, digest = stored.split("$")
-    found = hashlib.pbkdf2_hmac("sha512", token.encode(), base64.b64decode(salt), int(iterations), DIGEST_BYTES)
-    return hmac.compare_digest(found, base64.b64decode(digest))
 
 
 @dataclass(frozen=True)

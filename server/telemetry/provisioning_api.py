@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 from schemas.telemetry import FACTORS, UNITS
 from server.audit.service import record_event
 from server.errors import Problem
-from server.telemetry import commands, credentials, provisioning, service
+from server.telemetry import commands, credentials, provisioning, service, tokens
 from server.telemetry.gaps import list_gaps
 from server.telemetry.models import DeviceType, Sensor, SensorPeriod
 from server.telemetry.registry import PERIODS
@@ -81,7 +81,7 @@ class PeriodEnd(Schema):
 class CredentialBody(Schema):
     """What to grant: a token (made here, or the password a station was set to), or the use of a certificate."""
 
-    kind = fields.String(required=True, validate=validate.OneOf([credentials.TOKEN, credentials.CERTIFICATE]))
+    kind = fields.String(required=True, validate=validate.OneOf([tokens.TOKEN, credentials.CERTIFICATE]))
     password = fields.String(load_default="", load_only=True)
     certificate = fields.String(load_default="", validate=validate.Length(max=credentials.CERTIFICATE_LIMIT_CHARS))
 
@@ -234,7 +234,7 @@ def end_period(body: dict[str, Any], sensor_id: str, period_id: str) -> SensorPe
 @blp.response(200, CredentialListSchema)
 def list_credentials(sensor_id: str) -> dict[str, Any]:
     """List a sensor's credentials in force."""
-    return {"credentials": credentials.in_force(session(), _mine(sensor_id).id)}
+    return {"credentials": tokens.in_force(session(), _mine(sensor_id).id)}
 
 
 @blp.route("/sensors/<sensor_id>/credentials", methods=["POST"])
@@ -245,7 +245,7 @@ def list_credentials(sensor_id: str) -> dict[str, Any]:
 def grant(body: dict[str, Any], sensor_id: str) -> credentials.Granted:
     """Grant a credential; a token is shown this once. Brokers know it when their files are written again."""
     found = _mine(sensor_id)
-    if body["kind"] == credentials.TOKEN:
+    if body["kind"] == tokens.TOKEN:
         granted = credentials.add_token(session(), runtime(), found, body["password"])
     else:
         granted = credentials.add_certificate(session(), runtime(), found, body["certificate"])

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("flask", "PIL", "gunicorn", "alembic", "jinja2")
+HEAVY = ("flask", "PIL", "gunicorn", "alembic", "jinja2", "cryptography")
 PROGRAM = f"""
 import sys
 from server.front import main

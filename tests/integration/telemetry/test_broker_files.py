@@ -30,11 +30,11 @@ from server.telemetry.credentials import (
     add_token,
     broker_clients,
     mosquitto_acl,
-    mosquitto_digest,
     mosquitto_passwords,
     revoke,
 )
 from server.telemetry.models import Sensor
+from server.telemetry.tokens import mosquitto_digest
 from tests.integration.telemetry.programs import register_in
 
 WAIT_S = 20.0

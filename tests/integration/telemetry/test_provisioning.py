@@ -19,7 +19,7 @@ from schemas import hj212
 from schemas.telemetry import readings_topic
 from server.runtime import Runtime
 from server.telemetry import service
-from server.telemetry.credentials import authorise
+from server.telemetry.tokens import authorise
 from tests.conftest import FakeClock
 from tests.integration.telemetry.programs import counted, register
 

@@ -80,23 +80,42 @@ def repeat_changes(store: HandheldStore, link: Link, device: str, refusal: Refus
     """Make changes of the key again that a restored server has forgotten, if that may be why something was refused.
 
     Their statements are signed by both keys already. False when the reason is another, or the server knows none of the
-    former keys. Raises `Unreachable`, and `Refused` if a change is not wanted.
+    former keys. Raises `Refused` and `Unreachable`.
     """
     made = _former(store) if refusal.status == 401 or refusal.code == "bad-signature" else []
-    for number in reversed(range(len(made))):
-        link.sign = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(made[number]["seed"])).sign
-        try:
-            link.attempt(link.sign_in)
-        except Refused as unknown:
-            if unknown.status != 401:
-                raise
-            continue
-        finally:
-            link.sign = key_in(store).sign
-        for change in made[number:]:
-            _send(link, device, change["body"])
-        return True
+    try:
+        for number in reversed(range(len(made))):
+            link.sign = _key(made[number]).sign
+            try:
+                link.attempt(link.sign_in)
+            except Refused as unknown:
+                if unknown.status != 401:
+                    raise
+                continue
+            _repeat(store, link, device, made, number)
+            return True
+    finally:
+        link.sign = key_in(store).sign
     return False
+
+
+def _repeat(store: HandheldStore, link: Link, device: str, made: list[dict[str, Any]], first: int) -> None:
+    """Send changes again from one on. A device that may not change its key any more goes back to the former one."""
+    for number, change in enumerate(made[first:], start=first):
+        link.sign = _key(change).sign
+        try:
+            _send(link, device, change["body"])
+        except Refused:
+            with store.saving():
+                store.put(KEY, change["seed"])
+                store.put(FORMER_KEYS, json.dumps(made[:number]))
+                for journal in store.journals():
+                    store.drop_segment(journal)  # one that was begun may be signed by a key that is none any more
+            return
+
+
+def _key(change: dict[str, Any]) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(change["seed"]))
 
 
 def _former(store: HandheldStore) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from server.runtime import Runtime
 from server.verifying import verify_everything
 from server.web.principal import Principal
 from tests.integration.device_sim.conftest import MakeHandheld, Platform
+from tests.integration.device_sim.test_handheld_devices import post
 from tests.integration.device_sim.test_handheld_sync import ALONE, PAIRED, blockers, closed, dispatched, visits
 
 STATEMENT = "样例当事人陈述".encode()
@@ -133,6 +134,27 @@ def test_changes_of_key_that_a_restored_server_has_forgotten_are_made_again(
         row = session.get_one(Device, device.device)
         assert (row.key_number, encode_key(row.public_key)) == (3, key)
     assert device.counts["keys_repeated"] == 1
+    assert faults(rt) == []
+
+
+def test_a_forgotten_change_of_key_does_not_keep_a_handheld_from_handing_in(
+    platform: Platform, handheld: MakeHandheld, tmp_path: Path
+) -> None:
+    """Revoked after the restore, it may not change its key any more: it hands in under the one the server knows."""
+    rt, device = platform.rt, handheld()
+    work = dispatched(platform, 1)
+    device.sync()
+    back_up(rt, tmp_path / "backup.db")
+    former = device.public_key
+    device.change_key()
+    visits(device, work, ALONE)[0].carry_out()
+    put_back(rt, tmp_path / "backup.db")
+    begin_new_life(rt)
+    post(platform, f"/devices/{device.device}/revoke")
+    for _ in range(2):
+        device.sync()
+    assert device.public_key == former
+    assert (device.store.pending_count(), set(device.store.act_counts())) == (0, {"quarantined"})
     assert faults(rt) == []
 
 

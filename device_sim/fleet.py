@@ -174,6 +174,7 @@ class Fleet:
         """What all handhelds have in their stores: acts by status, evidence, journal heads, chains that do not hold."""
         acts: Counter[str] = Counter()
         evidence: Counter[str] = Counter()
+        extracts = 0
         journals: dict[str, dict[str, Any]] = {}
         device_ids, breaks = [], 0
         for index in range(self.devices):
@@ -182,6 +183,7 @@ class Fleet:
                 acts.update(handheld.store.act_counts())
                 evidence["captured"] += len(handheld.store.evidence())
                 evidence["uploaded"] += len(handheld.store.evidence(uploaded=True))
+                extracts += len(list(handheld.store.evidence_folder.glob("extract-*.json")))
                 breaks += len(handheld.verify())
                 for journal in handheld.store.journals():
                     seq, head = handheld.store.head(journal)
@@ -196,6 +198,7 @@ class Fleet:
             "device_ids": device_ids,
             "acts": {"written": written, "pushed": written - pending, "pending": pending, **by_status},
             "evidence": {"captured": evidence["captured"], "uploaded": evidence["uploaded"]},
+            "extracts": extracts,
             "chain_breaks": breaks,
             "journals": journals,
         }

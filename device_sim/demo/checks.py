@@ -49,17 +49,17 @@ def _missing_acts(office: Office, journals: Mapping[str, Mapping[str, Any]]) -> 
     return missing
 
 
-def count_evidence(office: Office, captured: int) -> dict[str, int]:
-    """Count the evidence by what became of it.
+def count_evidence(office: Office, captured: int, extracts: int) -> dict[str, int]:
+    """Count the evidence by what became of it: what handhelds captured, and the platform's extracts for leads.
 
     Raises:
         InvariantBroken: some of it is neither verified nor rejected.
     """
     statuses = office.figures()["evidence"]
     counted = {"verified": statuses.get("verified", 0), "rejected": statuses.get("rejected", 0)}
-    lost = captured - sum(counted.values())
-    require(lost == 0, f"{captured} pieces of evidence captured, the server has {statuses}")
-    return {"captured": captured, **counted, "lost": lost}
+    lost = captured + extracts - sum(counted.values())
+    require(lost == 0, f"{captured} pieces of evidence captured, {extracts} extracts, the server has {statuses}")
+    return {"captured": captured, "extracts": extracts, **counted, "lost": lost}
 
 
 def evidence_settled(statuses: Mapping[str, int]) -> bool:

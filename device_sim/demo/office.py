@@ -71,7 +71,7 @@ class Office:
             if len(rows) < PAGE:
                 return
             last = rows[-1]
-            after = last.get("id") or last.get("device") or last.get("journal") or ""
+            after = last.get("id") or last.get("device") or last.get("journal") or last.get("lead") or ""
 
     def approve_devices(self) -> int:
         """Approve every device that waits; returns how many."""
@@ -87,6 +87,10 @@ class Office:
             chunk = list(orders[start : start + DISPATCH_CHUNK])
             tasks += self.post("/api/v1/tasks", {"orders": chunk})["tasks"]
         return tasks
+
+    def step_lead(self, lead: str, action: str, **more: str) -> dict[str, Any]:
+        """Take a step with a lead at the desk; returns the lead."""
+        return self.post(f"/api/v1/leads/{lead}/steps", {"action": action, **more})
 
     def figures(self) -> dict[str, dict[str, int]]:
         """Return rows by status, table by table."""

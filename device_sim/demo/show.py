@@ -24,6 +24,7 @@ CHAPTERS = (
     ("sync_over_bad_links", "弱网同步", "Sync through a proxy that drops, cuts, duplicates and delays"),
     ("decide_conflicts", "人工裁决冲突", "A person decides contradictions, with reasons"),
     ("finish", "复签、提交、归档", "Sign again, submit, close into behaviors"),
+    ("settle_leads", "线索处置与反馈", "Verified leads are disposed of, fed back to their rules, and closed"),
     ("finish_central", "国家平台汇聚", "The central system pulls, proofs and digests checked"),
     ("verify", "全库核验", "Recompute chains, signatures, records, custody, proofs"),
 )
@@ -131,6 +132,18 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     )
     leads, from_leads = figures["leads"], figures["tasks"] - (figures["inspections"]["total"] - figures["leads"])
     yield "线索 leads", f"{leads:,} 次超标 episodes", f"{from_leads:,} 任务 tasks", f"{leads - from_leads}"
+    settled = figures["settled_leads"]
+    yield (
+        "线索核实 leads verified",
+        f"{leads:,}",
+        _parts(
+            (settled["confirmed"], "属实 confirmed"),
+            (settled["partly"], "部分属实 partly"),
+            (settled["refuted"], "不实 refuted"),
+            (leads - sum(settled.values()), "核查中 being verified"),
+        ),
+        "0",
+    )
     yield (
         "操作 acts",
         f"{acts['written']:,}",
@@ -145,7 +158,7 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     )
     yield (
         "证据 evidence",
-        f"{evidence['captured']:,}",
+        f"{evidence['captured'] + evidence['extracts']:,}",
         _parts((evidence["verified"], "已核验 verified"), (evidence["rejected"], "拒绝 rejected")),
         f"{evidence['lost']}",
     )

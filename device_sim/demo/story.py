@@ -34,6 +34,12 @@ REASON = (
     "对照现场照片与清单后采信主办执法人员结论 / checked against photos and checklist; the lead officer's finding stands"
 )
 REPEAT_EVERY, NONSENSE_EVERY = 97, 61
+DISPOSALS = {
+    "confirmed": ("rectification", "线索属实，责令改正 / confirmed, correction ordered"),
+    "partly": ("warning", "线索部分属实，约谈提醒 / confirmed in part, warned"),
+    "refuted": ("none", "线索不实，无需处置 / refuted, nothing to do"),
+}
+"""How the office disposes of a lead after each outcome, and why."""
 
 Report = Callable[[str, Mapping[str, Any]], None]
 
@@ -276,8 +282,35 @@ class Story:
         counts["closed"] = seen.get("closed", 0)
         require(counts["closed"] == self.figures["behaviors"] == expected, f"expected {expected} closed, got {seen}")
         self.figures["acts"] = count_acts(self.office, totals)
-        self.figures["evidence"] = count_evidence(self.office, totals["evidence"]["captured"])
+        self.figures["evidence"] = count_evidence(
+            self.office, totals["evidence"]["captured"], extracts=self.figures["leads"]
+        )
+        require(totals["extracts"] >= self.figures["leads"], "readings of a lead are on no handheld")
         self.report("finish", {"behaviors": self.figures["behaviors"], **self.figures["acts"]})
+
+    def settle_leads(self) -> None:
+        """The office disposes of what officers have verified; it becomes behaviors and counts for the rules; closed."""
+        verified = [lead for lead in self.office.every("/api/v1/leads", "leads") if lead["status"] in DISPOSALS]
+        for lead in verified:
+            disposal, reason = DISPOSALS[lead["status"]]
+            self.office.step_lead(lead["lead"], "dispose", reason=reason, disposal=disposal)
+        self._settle(
+            "leads",
+            lambda: self.office.figures()["leads"],
+            SETTLE_TIMEOUT_S,
+            enough=lambda seen: seen.get("fed_back", 0) >= len(verified),
+        )
+        for lead in verified:
+            closed = self.office.step_lead(lead["lead"], "close")
+            require(bool(closed["behavior"]), f"lead {lead['lead']} has become no behavior")
+        rules = self.office.get("/api/v1/leads/precision")["rules"]
+        settled = {name: sum(rule[name] for rule in rules) for name in DISPOSALS}
+        require(sum(settled.values()) == len(verified), f"{len(verified)} leads settled, the rules count {settled}")
+        self.figures["behaviors"] = sum(self.office.figures()["behaviors"].values())
+        expected = self.figures["inspections"]["closed"] + len(verified)
+        require(self.figures["behaviors"] == expected, f"{expected} behaviors expected")
+        self.figures["settled_leads"] = settled
+        self.report("leads", settled)
 
     # 5. The central system.
 

@@ -206,8 +206,10 @@ class Handheld:
         return {"client": announcement(), "pending_acts": acts, "pending_files": files}
 
     def pull(self) -> int:
-        """Pull this device's scope; returns how many lines came."""
-        return Puller(self.store, self.link, self._saw_epoch).pull()
+        """Pull this device's scope, and fetch the readings that its leads rest on; returns how many lines came."""
+        count = Puller(self.store, self.link, self._saw_epoch).pull()
+        self.counts["extracts_fetched"] += Extracts(self.store, self.link).fetch()
+        return count
 
     def push(self) -> int:
         """Push the journal, under the key that counts by now; returns how many acts were confirmed."""
@@ -274,7 +276,6 @@ class Handheld:
         if not self.link.standing.only_hands_in:
             try:
                 self.pull()
-                self.counts["extracts_fetched"] += Extracts(self.store, self.link).fetch()
             except Refused:
                 if not self._wiped_by_order():
                     raise

@@ -42,6 +42,7 @@ ENTITY_RADIUS_KM = 1.5
 OTHER_ANSWERS = 6
 CHOSEN_PER_ENTITY = 3
 VERIFICATION_FAILS = 0.2
+VERIFICATION_MINOR = VERIFICATION_REFUTES = 1 / 3
 RECHECK_FAILS = 0.2
 DATUM = "WGS-84"
 
@@ -235,11 +236,13 @@ def map_world(businesses: Sequence[RealBusiness], stations: Sequence[str], divis
 def verification_visit(key: str, sub_items: Sequence[tuple[str, str]], started_at: datetime) -> MappedInspection:
     """The visit that verifies a lead: all `sub_items` (number, text) answered, outcomes by a hash of `key`.
 
-    There is no real record of such a visit. One sub-item in five fails, and the lead then counts as confirmed.
+    There is no real record of such a visit. One lead in three is refuted at once; else one sub-item in five fails, one
+    failure in three of them in a minor way, and with minor ones only the lead counts as confirmed in part.
     """
+    refuted = unit_interval("refuted", key) < VERIFICATION_REFUTES
     answers = tuple(
-        MappedAnswer(number, "fail", "major", f"核查发现问题：{text}"[:200])
-        if unit_interval("verify", key, number) < VERIFICATION_FAILS
+        MappedAnswer(number, "fail", _severity(key, number), f"核查发现问题：{text}"[:200])
+        if not refuted and unit_interval("verify", key, number) < VERIFICATION_FAILS
         else MappedAnswer(number, "pass", None, "符合要求 / complies")
         for number, text in sub_items
     )
@@ -259,6 +262,10 @@ def verification_visit(key: str, sub_items: Sequence[tuple[str, str]], started_a
         answers=answers,
         recheck_of=None,
     )
+
+
+def _severity(key: str, number: str) -> str:
+    return "minor" if unit_interval("severity", key, number) < VERIFICATION_MINOR else "major"
 
 
 def recheck_visit(rechecked: str, visit: MappedInspection) -> MappedInspection:

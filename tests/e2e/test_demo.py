@@ -52,6 +52,8 @@ def test_demo_loses_nothing(tmp_path: Path) -> None:
     assert figures["central"]["pulled"] == figures["central"]["proofs_verified"] == figures["behaviors"]
     assert figures["digests"]["server"] == figures["digests"]["central"]
     assert figures["tasks"] == figures["leads"] + 12
+    assert figures["behaviors"] == figures["inspections"]["closed"] + sum(figures["settled_leads"].values())
+    assert figures["settled_leads"]["confirmed"] > 0
     assert figures["faults"]["connections"] > 0
     _recount(home, figures)
 
@@ -67,7 +69,7 @@ def _recount(home: Path, figures: dict[str, Any]) -> None:
         assert acts == {name: figures["acts"][name] for name in acts}
         assert session.scalar(count.select_from(Behavior)) == figures["behaviors"]
         assert session.scalar(count.select_from(Lead)) == figures["leads"]
-        assert session.scalar(count.select_from(Evidence)) == figures["evidence"]["captured"]
+        assert session.scalar(count.select_from(Evidence)) == figures["evidence"]["captured"] + figures["leads"]
         valid = count.select_from(StoredReading).where(StoredReading.valid.is_(True))
         assert session.scalar(valid) == figures["readings"]["stored"]
     rt.db.dispose()

@@ -96,6 +96,10 @@ class Office:
         """Return rows by status, table by table."""
         return self.get("/api/v1/analytics/figures")
 
+    def lead_states(self) -> dict[str, int]:
+        """Return how many leads are in each state."""
+        return self.figures()["leads"]
+
     def open_conflicts(self) -> list[dict[str, Any]]:
         """Return all open conflicts."""
         return list(self.every("/api/v1/conflicts", "conflicts", status="open"))

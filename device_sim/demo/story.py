@@ -16,6 +16,7 @@ from typing import Any
 from device_sim.broker import Broker, ingest_user, sensor_user
 from device_sim.demo.checks import count_acts, count_evidence, evidence_settled, require
 from device_sim.demo.home import write_private
+from device_sim.demo.leads import close, dispose
 from device_sim.demo.office import Office
 from device_sim.demo.programs import Program, Programs, answers, free_port
 from device_sim.demo.world import DemoWorld, planned_orders, write_seed
@@ -34,12 +35,6 @@ REASON = (
     "对照现场照片与清单后采信主办执法人员结论 / checked against photos and checklist; the lead officer's finding stands"
 )
 REPEAT_EVERY, NONSENSE_EVERY = 97, 61
-DISPOSALS = {
-    "confirmed": ("rectification", "线索属实，责令改正 / confirmed, correction ordered"),
-    "partly": ("warning", "线索部分属实，约谈提醒 / confirmed in part, warned"),
-    "refuted": ("none", "线索不实，无需处置 / refuted, nothing to do"),
-}
-"""How the office disposes of a lead after each outcome, and why."""
 
 Report = Callable[[str, Mapping[str, Any]], None]
 
@@ -196,11 +191,9 @@ class Story:
 
     def follow_leads(self) -> None:
         """Each lead becomes one task for two officers."""
-
-        def pushed() -> dict[str, int]:
-            return self.office.figures()["leads"]
-
-        leads = self._settle("leads", pushed, READY_TIMEOUT_S, enough=lambda seen: not seen.get("generated"))
+        leads = self._settle(
+            "leads", self.office.lead_states, READY_TIMEOUT_S, enough=lambda seen: not seen.get("generated")
+        )
         tasks = list(self.office.every("/api/v1/tasks", "tasks"))
         from_leads = [task["lead"] for task in tasks if task["lead"]]
         require(len(from_leads) == len(set(from_leads)) == sum(leads.values()), "a lead has no task, or two")
@@ -290,27 +283,16 @@ class Story:
 
     def settle_leads(self) -> None:
         """The office disposes of what officers have verified; it becomes behaviors and counts for the rules; closed."""
-        verified = [lead for lead in self.office.every("/api/v1/leads", "leads") if lead["status"] in DISPOSALS]
-        for lead in verified:
-            disposal, reason = DISPOSALS[lead["status"]]
-            self.office.step_lead(lead["lead"], "dispose", reason=reason, disposal=disposal)
+        verified = dispose(self.office)
+        fed_back = len(verified)
         self._settle(
-            "leads",
-            lambda: self.office.figures()["leads"],
-            SETTLE_TIMEOUT_S,
-            enough=lambda seen: seen.get("fed_back", 0) >= len(verified),
+            "leads", self.office.lead_states, SETTLE_TIMEOUT_S, lambda seen: seen.get("fed_back", 0) >= fed_back
         )
-        for lead in verified:
-            closed = self.office.step_lead(lead["lead"], "close")
-            require(bool(closed["behavior"]), f"lead {lead['lead']} has become no behavior")
-        rules = self.office.get("/api/v1/leads/precision")["rules"]
-        settled = {name: sum(rule[name] for rule in rules) for name in DISPOSALS}
-        require(sum(settled.values()) == len(verified), f"{len(verified)} leads settled, the rules count {settled}")
+        self.figures["settled_leads"] = close(self.office, verified)
         self.figures["behaviors"] = sum(self.office.figures()["behaviors"].values())
         expected = self.figures["inspections"]["closed"] + len(verified)
         require(self.figures["behaviors"] == expected, f"{expected} behaviors expected")
-        self.figures["settled_leads"] = settled
-        self.report("leads", settled)
+        self.report("leads", self.figures["settled_leads"])
 
     # 5. The central system.
 

@@ -15,6 +15,17 @@ DISPOSALS = {
 """How the office disposes of a lead after each outcome, and why."""
 
 
+def count_tasks(office: Office, leads: int) -> int:
+    """Count the tasks that came from leads.
+
+    Raises:
+        InvariantBroken: a lead has no task, or two.
+    """
+    named = [task["lead"] for task in office.every("/api/v1/tasks", "tasks") if task["lead"]]
+    require(len(named) == len(set(named)) == leads, "a lead has no task, or two")
+    return len(named)
+
+
 def dispose(office: Office) -> list[str]:
     """Dispose of every lead that officers have verified; returns their ids."""
     verified = [lead for lead in office.every("/api/v1/leads", "leads") if lead["status"] in DISPOSALS]

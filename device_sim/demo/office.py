@@ -13,6 +13,10 @@ PAGE = 500
 DISPATCH_CHUNK = 100
 BUSY_ATTEMPTS = 20
 BUSY_PAUSE_S = 0.5
+REASON = (
+    "对照现场照片与清单后采信主办执法人员结论 / checked against photos and checklist; the lead officer's finding stands"
+)
+"""Why a conflict is decided as it is."""
 
 
 class OfficeFault(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from device_sim.bench.bridge_ingester import TABLES
+from device_sim.bench.bridge_ingester import SET_UP
 from device_sim.bench.brokers import BROKERS, WINDOW, BrokerAddress
 from device_sim.bench.frame import BenchFailed, Options
 from device_sim.bench.installation import Installation
@@ -68,6 +69,8 @@ class IngestBench:
     options: Options
     folder: Path
     runs: int = 0
+    _made: Path | None = None
+    """A home with the platform's database as it is before a run."""
 
     def product(self, plan: RunPlan) -> Measurement:
         """`fieldproof ingest`: validation, registry and counters included."""
@@ -89,7 +92,7 @@ class IngestBench:
                 return program
 
             try:
-                platform.set_up()
+                self._set_up(platform, plan.database)
                 if not plan.rules:
                     store.run("DELETE FROM rule_version")
                 if plan.backlog:
@@ -101,6 +104,17 @@ class IngestBench:
             finally:
                 platform.close()
 
+    def _set_up(self, platform: Installation, database: str) -> None:
+        """Make and fill the database; one that is a file is made once, and copied for each further run."""
+        if database != "sqlite":
+            platform.set_up()
+        elif self._made is None:
+            platform.set_up()
+            without = shutil.ignore_patterns("broker", "logs")
+            self._made = Path(shutil.copytree(platform.home, self.folder / "made", ignore=without))
+        else:
+            shutil.copytree(self._made, platform.home, dirs_exist_ok=True)
+
     def stock(self, broker_name: str) -> Measurement:
         """Stock paho, json and executemany."""
         with self._surroundings("sqlite", broker_name) as (home, store, broker):
@@ -110,7 +124,8 @@ class IngestBench:
     def bridge(self, database: str, broker_name: str) -> Measurement:
         """The peer: mq-bridge."""
         with self._surroundings(database, broker_name) as (home, store, broker):
-            store.run(TABLES[database])
+            for statement in SET_UP[database]:
+                store.run(statement)
             store.count = "SELECT count(*) FROM reading"
             url = store.url.replace("sqlite:///", "sqlite://").replace("+psycopg", "")
             url = url.replace("@/", "@localhost/")  # it asks for a host, and takes the socket's folder from the query

@@ -37,8 +37,10 @@ PATIENCE_S = 10.0
 with the keep-alive it stays below the one and a half keep-alives after which a broker ends a silent connection."""
 LOOK_UP_S = 0.1
 """How often a waiting network thread looks whether it is to stop."""
-RECONNECT_MIN_S = 1
-RECONNECT_MAX_S = 30
+RECONNECT_MIN_S = (1, 3)
+"""How long it waits before it connects again: one of these at first, twice as long after each failure, …"""
+RECONNECT_MAX_S = (15, 30)
+"""… up to one of these."""
 CLOSE_TIMEOUT_S = 5.0
 """How long a closing client waits for its last acknowledgements to leave."""
 SESSION_EXPIRY_S = 7 * 86_400
@@ -109,8 +111,8 @@ class Subscriber:
         if self._address.ca_file:
             client.tls_set(self._address.ca_file)
         client.username_pw_set(self._address.user, self._address.password)
-        # each ingester waits a different longest time, so that a broker's restart does not meet all of them at once
-        client.reconnect_delay_set(RECONNECT_MIN_S, random.randint(RECONNECT_MAX_S // 2, RECONNECT_MAX_S))  # noqa: S311
+        # each ingester waits in its own steps, so that a broker's restart does not meet all of them at once
+        client.reconnect_delay_set(random.randint(*RECONNECT_MIN_S), random.randint(*RECONNECT_MAX_S))  # noqa: S311
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe

@@ -92,6 +92,32 @@ def test_a_stalled_database_loses_nothing(
     assert (subscriber.given_up > 0) == (patience_s < 1)
 
 
+def test_the_receive_maximum_bounds_what_is_on_its_way(
+    rt: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MQTT 5: while nothing is acknowledged the broker sends no more than the window, and then goes on.
+
+    Debian's mosquitto 2.0.11 keeps to it only so far: after a block of acknowledgements it sent 541 at once. What
+    bounds an ingester's memory is its own inbox.
+    """
+    if mosquitto_program() is None:
+        pytest.skip("mosquitto is missing: apt-get install mosquitto")
+    window = 30
+    monkeypatch.setattr(client, "RECEIVE_MAXIMUM", window)
+    register(rt, SENSOR)
+    with BROKERS["mosquitto"](tmp_path / "broker") as broker:
+        address = client.BrokerAddress(HOST, broker.port, "ingest", "", "five", version=5)
+        running = Running(Ingester(rt, address, BatchRule()))
+        subscriber = running.ingester._subscriber
+        until(subscriber.subscribed.is_set, "the subscription")
+        with rt.db.write():
+            publish(broker)
+            until(lambda: len(subscriber._in_hand) == window, "a full window")
+            assert len(running.ingester._inbox) <= window
+        until(lambda: stored(rt) == MESSAGES, "every reading")
+        assert running.stop() == 0
+
+
 def test_stopping_while_the_inbox_is_full(rt: Runtime, broker: BrokerAddress) -> None:
     """The drain commits what is in hand and leaves the rest with the broker, for whoever comes next."""
     register(rt, SENSOR)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from iot_ingest.batcher import Delivery
 from iot_ingest.throttle import Throttle
-from iot_ingest.writer import Abandoned, Writer, as_message
+from iot_ingest.writer import RETRY_MAX_S, Abandoned, Writer, as_message
 from schemas.telemetry import Message, readings_topic
 from server.runtime import Runtime
 from server.telemetry import service
@@ -68,6 +68,23 @@ def test_a_database_that_is_away_is_waited_for(rt: Runtime, monkeypatch: pytest.
     assert len(pauses) == 3
     assert pauses[2] > pauses[0] / 2
     assert writer.totals["valid"] == counted(rt)["valid"] == 2
+
+
+def test_an_hour_without_a_database_is_waited_out(rt: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again and again, at most every 45 seconds, and takes the batch when it is back."""
+    register(rt, "s1")
+    pauses: list[float] = []
+    failing(monkeypatch, lambda _messages: database_error(OperationalError) if sum(pauses) < 3_600 else None)
+
+    def pause(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    Writer(rt, pause).write([delivery(rt, 1)])
+    assert 80 < len(pauses) < 260
+    assert max(pauses) <= 1.5 * RETRY_MAX_S
+    assert len(set(pauses)) == len(pauses)
+    assert counted(rt)["valid"] == 1
 
 
 def test_told_to_stop_the_writer_gives_up_without_commit(rt: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:

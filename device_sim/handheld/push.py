@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 from device_sim.handheld.journal import JournalWriter
 from device_sim.handheld.link import Again, Link, Refused, base64url, decoded
 from device_sim.handheld.store import HandheldStore, PendingSegment, Receipt, StoredAct
-from sync.dots import Dot
+from sync.acts import ActError, ActParts, check_commitments, parse_header
+from sync.dots import Dot, parse_dot
 from sync.journal import MAX_SEGMENT_ACTS, MAX_SEGMENT_BYTES, SEGMENT_TYPE, SegmentHead
+from sync.merge import Verdict
 
 PUSH_PATH = "/api/v1/sync/push"
+DAMAGED = "damaged"
+"""Name of the stored value that lists acts to be sent again."""
 PENDING_HEADER = "Fieldproof-Pending"
 SEGMENT_ACTS = 200
 SEGMENT_BYTES = 1024 * 1024
@@ -42,6 +47,7 @@ class Pusher:
         while True:
             journal = next((one for one in self.store.journals() if self.store.unconfirmed_acts(one, 1)), None)
             if journal is None:
+                self._send_again()
                 return confirmed
             segment, acts = self._segment(journal)
             try:
@@ -55,6 +61,20 @@ class Pusher:
                     self.link.counts["forks"] += 1
                     self.writer.rejournal(journal, common)
 
+    def _send_again(self) -> None:
+        """Send acts again, once, whose content did not arrive as it was written."""
+        for text in json.loads(self.store.get(DAMAGED) or "[]"):
+            dot = parse_dot(text)
+            acts = self.store.acts(dot.journal, dot.seq - 1, 1)
+            if acts and is_whole(acts[0].parts):
+                body = self._signed(acts) + acts[0].parts.line()
+                try:
+                    self.link.attempt(lambda body=body, acts=acts: self._post(body, acts))  # type: ignore[misc]
+                except Refused as error:
+                    if error.code != "journal-fork":
+                        raise
+        self.store.put(DAMAGED, "")
+
     def _segment(self, journal: str) -> tuple[PendingSegment, list[StoredAct]]:
         """The segment that was begun before, or a new one that is remembered before it is sent."""
         begun = self.store.pending_segment(journal)
@@ -62,15 +82,18 @@ class Pusher:
             acts = self.store.acts(journal, begun.first - 1, begun.last - begun.first + 1)
             return begun, acts
         acts = self._within_limits(self.store.unconfirmed_acts(journal, self.segment_acts))
-        outside = self.writer.outside
+        segment = PendingSegment(journal, acts[0].dot.seq, acts[-1].dot.seq, self._signed(acts))
+        self.store.keep_segment(segment)
+        return segment, acts
+
+    def _signed(self, acts: list[StoredAct]) -> bytes:
+        """The head line of a segment of these acts."""
+        journal, outside = acts[0].dot.journal, self.writer.outside
         head = SegmentHead(
             journal=journal, first=acts[0].dot.seq, last=acts[-1].dot.seq, head=acts[-1].hash, boot=self.writer.boot,
             wall_ms=outside.wall_ms(), mono_ms=outside.mono_ms(), parent=self.store.parent_of(journal),
         )  # fmt: skip
-        signed = replace(head, signature=base64url(self.link.sign(head.statement())))
-        segment = PendingSegment(journal, head.first, head.last, signed.line())
-        self.store.keep_segment(segment)
-        return segment, acts
+        return replace(head, signature=base64url(self.link.sign(head.statement()))).line()
 
     def _within_limits(self, acts: list[StoredAct]) -> list[StoredAct]:
         size_bytes = 0
@@ -86,6 +109,9 @@ class Pusher:
         with self.store.saving():
             self.store.confirm(receipts)
             self.store.drop_segment(segment.journal)
+            damaged = [str(receipt.dot) for receipt in receipts if names_content(receipt)]
+            if damaged:
+                self.store.put(DAMAGED, json.dumps([*json.loads(self.store.get(DAMAGED) or "[]"), *damaged]))
         self.link.counts["segments"] += 1
         self.on_epoch(epoch)
         return len(receipts)
@@ -132,3 +158,20 @@ def receipt_of(line: bytes) -> Receipt:
         return Receipt(dot, str(members["act"]), str(members["verdict"]), int(members["position"]), line)
     except (KeyError, TypeError, ValueError) as error:
         raise Again("a line of the reply is no receipt") from error
+
+
+def names_content(receipt: Receipt) -> bool:
+    """Whether an act was quarantined for a part as a whole: it may have been damaged on the way."""
+    if receipt.verdict != Verdict.QUARANTINED:
+        return False
+    found = decoded(receipt.line).get("problem")
+    return isinstance(found, dict) and found.get("field") in ("body", "personal")
+
+
+def is_whole(parts: ActParts) -> bool:
+    """Whether an act's parts are here as its header commits to them."""
+    try:
+        check_commitments(parse_header(json.loads(parts.header)), parts)
+    except ActError:
+        return False
+    return True

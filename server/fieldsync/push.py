@@ -13,6 +13,7 @@ from server.devices.pushing import lock_for_push
 from server.devices.standing import revoked_problem
 from server.errors import Problem
 from server.fieldsync.checks import CheckedAct
+from server.fieldsync.damaged import take_again
 from server.fieldsync.intake import Intake, take_in
 from server.fieldsync.journals import PushedJournal, lock_journal
 from server.fieldsync.models import SegmentSignature
@@ -63,6 +64,8 @@ def push(
     _refuse_forks(journal, segment, stored)
     fresh = [act for act in segment.acts if act.seq not in stored]
     receipts = {seq: act.receipt for seq, act in stored.items()}
+    if len(fresh) < len(segment.acts) and device.revoked_at is None:
+        take_again(session, rt, caller, segment, journal.head_seq)
     if fresh:
         if device.revoked_at is not None:
             device.seal(len(fresh))

@@ -58,10 +58,9 @@ def first_message(messages: Any, path: tuple[str, ...] = ()) -> tuple[str | None
     """Return dotted path and text of the first leaf of marshmallow's error tree."""
     while isinstance(messages, Mapping) and messages:
         name, messages = next(iter(messages.items()))
-        if path or name not in ("json", "query", "headers", "path", "form"):
+        location = not path and name in ("json", "query", "headers", "path", "form") and isinstance(messages, Mapping)
+        if not location:  # a field may be called like one: then what is wrong with it follows at once
             path = (*path, str(name))
-        elif not path:
-            path = ()
     if isinstance(messages, list) and messages:
         messages = messages[0]
     return ".".join(path) or None, str(messages)

@@ -7,7 +7,8 @@ import pytest
 
 from device_sim.handheld.client import Handheld
 from device_sim.handheld.link import Refused, Unreachable
-from device_sim.handheld.push import Pusher
+from device_sim.handheld.push import Pusher, is_whole
+from sync.acts import ActParts
 from sync.journal import parse_segment_head
 from tests.unit.device_sim.handheld.conftest import (
     INSPECTION,
@@ -67,6 +68,22 @@ def test_a_lost_reply_is_answered_by_the_same_receipts(handheld: Handheld, platf
     first, second, third = platform.sent("POST", PUSH)
     assert first == second == third
     assert handheld.counts["retries"] == 2
+
+
+def test_an_act_that_was_damaged_on_the_way_is_sent_again_once(handheld: Handheld, platform: FakePlatform) -> None:
+    """In a segment by itself, and only where the handheld has it whole."""
+    write(handheld, "a", "b")
+    journal = handheld.store.journals()[0]
+    act = handheld.store.acts(journal)[0]
+    receipt = {"journal": journal, "seq": 1, "act": act.hash, "verdict": "quarantined", "position": 0}
+    fault = {"code": "invalid-field", "field": "body"}
+    platform.stored[journal, 1] = json.dumps(receipt | {"problem": fault}).encode()
+    for _ in range(2):
+        handheld.push()
+    heads = [parse_segment_head(json.loads(body.split(b"\n")[0])) for body in platform.sent("POST", PUSH)]
+    assert [(head.first, head.last) for head in heads] == [(1, 2), (1, 1)]
+    assert is_whole(act.parts)
+    assert not is_whole(ActParts(act.parts.header, b"{}", b""))
 
 
 def test_a_killed_handheld_sends_the_same_bytes_after_its_restart(

@@ -77,7 +77,7 @@ def content_of(session: Session, lead: Lead) -> bytes:
         room = READINGS_LIMIT - len(readings)
         rows = list_readings(session, sensor.id, since=since, until=until, factor=factor, limit=room + 1)
         whole = whole and len(rows) <= room
-        readings += [_plain(asdict(row)) for row in rows[:room]]
+        readings += [_plain(asdict(row) | {"corrected_at": row.corrected_at}) for row in rows[:room]]
     extract = {
         "v": 1,
         "lead": lead.id,

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from schemas.codes import code_table
 from schemas.telemetry import CODES
+from server.accounts.models import Account
 from server.entities.models import Entity
 from server.errors import Problem
 from server.leads import course, desk, service
@@ -155,6 +156,7 @@ def _page(lead_id: str, error: str, form: Any) -> str:  # noqa: ANN401 - a form,
 
 
 def _people(steps: Any) -> dict[str, str]:  # noqa: ANN401 - steps of a lead
-    """Names of the officers in a history; accounts and the platform stand there by their ids."""
+    """Names of the officers and accounts in a history."""
     actors = {one.actor for one in steps if isinstance(one, LeadStep)}
-    return {officer: found.name for officer, found in get_officers(session(), actors).items()}
+    accounts = session().execute(select(Account.id, Account.name).where(Account.id.in_(actors))).all()
+    return dict(accounts) | {officer: found.name for officer, found in get_officers(session(), actors).items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from schemas.telemetry import CODES, FACTORS, SENSOR_ID, parse_time
+from schemas.telemetry import CODES, FACTORS, KIND_NUMBERS, SENSOR_ID, parse_time
 from server.errors import Problem
 from server.telemetry import service
 from server.telemetry.letters import OPEN, REPLAYED, REQUESTED
@@ -77,6 +77,8 @@ class StoredReadingSchema(Schema):
     reason = fields.String(allow_none=True)
     seq = fields.Integer()
     received_at = fields.AwareDateTime()
+    skew_ms = fields.Integer(allow_none=True, metadata={"description": "how far the sensor's clock lay behind"})
+    corrected_time = fields.AwareDateTime(attribute="corrected_at")
 
 
 class ReadingListSchema(Schema):
@@ -199,18 +201,19 @@ def readings(query: dict[str, Any], sensor_id: str) -> dict[str, Any]:
     after = _after(query.pop("after"))
     rows = service.list_readings(session(), sensor_id, after=after, **query)
     full = len(rows) == query["limit"]
-    following = f"{rows[-1].at.isoformat()}~{rows[-1].factor}" if full else None
+    following = f"{rows[-1].at.isoformat()}~{rows[-1].factor}~{rows[-1].kind}" if full else None
     return {"sensor": sensor_id, "readings": rows, "next": following}
 
 
-def _after(text: str) -> tuple[datetime, str] | None:
+def _after(text: str) -> tuple[datetime, str, str] | None:
     if not text:
         return None
-    time, _, factor = text.partition("~")
+    time, _, rest = text.partition("~")
+    factor, _, kind = rest.partition("~")
     instant = parse_time(time)
-    if instant is None or factor not in FACTORS:
+    if instant is None or factor not in FACTORS or kind not in KIND_NUMBERS:
         raise Problem("invalid-field", field="after", detail="must be the `next` of an earlier page")
-    return instant, factor
+    return instant, factor, kind
 
 
 @blp.route("/dead-letters", methods=["GET"])

@@ -160,10 +160,10 @@ def list_readings(
     since: datetime | None = None,
     until: datetime | None = None,
     factor: str | None = None,
-    after: tuple[datetime, str] | None = None,
+    after: tuple[datetime, str, str] | None = None,
     limit: int = 500,
 ) -> list[Row]:
-    """Return a sensor's readings in order of data time and factor.
+    """Return a sensor's readings in order of data time, factor and kind.
 
     Args:
         session: a session.
@@ -171,7 +171,7 @@ def list_readings(
         since: first data time, included.
         until: end of the data times, not included.
         factor: only this factor.
-        after: (data time, factor) of the last row of the page before.
+        after: (data time, factor, kind) of the last row of the page before.
         limit: most rows to return.
     """
     query = select(*(getattr(StoredReading, name) for name in COLUMNS)).where(StoredReading.sensor_id == sensor_id)
@@ -183,7 +183,8 @@ def list_readings(
         query = query.where(StoredReading.factor == factor)
     if after is not None:
         # the first condition is implied by the second, and lets the key seek
-        query = query.where(StoredReading.at >= after[0], tuple_(StoredReading.at, StoredReading.factor) > after)
+        key = tuple_(StoredReading.at, StoredReading.factor, StoredReading.kind)
+        query = query.where(StoredReading.at >= after[0], key > after)
     ordered = query.order_by(StoredReading.at, StoredReading.factor, StoredReading.kind).limit(limit)
     return [Row(*record) for record in session.execute(ordered)]
 

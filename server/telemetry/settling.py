@@ -6,7 +6,7 @@ have not judged it; so the stored readings depend on what was sent and not on th
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, insert, select, update
@@ -39,6 +39,14 @@ class Row:
     seq: int
     received_at: datetime
     skew_ms: int | None = None
+
+    @property
+    def corrected_at(self) -> datetime:
+        """The data time by our clock: where the sensor's ran ahead, put back by as much; `at` stays as it was said.
+
+        A clock that seems to lie behind may as well be a message that was long on its way, and is left alone.
+        """
+        return self.at + timedelta(milliseconds=min(0, self.skew_ms or 0))
 
     @property
     def unit(self) -> str:

@@ -18,7 +18,7 @@ from server.telemetry import service
 from server.telemetry.aggregation import aggregate_step
 from server.telemetry.counting import REGISTRY_VERSION, raise_counters
 from server.telemetry.hour_judge import HourJudge
-from server.telemetry.models import RuleVersion, SensorPeriod
+from server.telemetry.models import RuleVersion, SensorPeriod, StoredAggregate
 from server.telemetry.provisioning import add_period
 from server.telemetry.revalidation import revalidate
 from server.telemetry.rules import HOUR
@@ -37,6 +37,16 @@ def deliveries(rt: Runtime, sensor: str, values: list[float | None], *readings: 
         payload = json.dumps({"seq": seq, "readings": [reading, *readings]}).encode()
         found.append(Delivery(readings_topic(sensor), payload, rt.now(), 0, 0))
     return found
+
+
+def aggregates(rt: Runtime, sensor: str) -> list[tuple[object, ...]]:
+    """Minutes, hours and days of a sensor once everything is aggregated."""
+    while aggregate_step(rt):
+        pass
+    names = ("factor", "tier", "at", "mean", "low", "high", "share", "valid")
+    with rt.db.read() as session:
+        rows = session.scalars(select(StoredAggregate).where(StoredAggregate.sensor_id == sensor)).all()
+        return sorted(tuple(getattr(row, name) for name in names) for row in rows)
 
 
 def facts(rt: Runtime, sensor: str) -> list[tuple[object, ...]]:
@@ -66,6 +76,7 @@ def test_any_order_gives_the_same(rt: Runtime) -> None:
     for start in range(0, len(shuffled), 4):
         writer.write(shuffled[start : start + 4])
     assert facts(rt, "a") == facts(rt, "b")
+    assert aggregates(rt, "a") == aggregates(rt, "b") != []
     assert sum(len(item) == 5 for item in facts(rt, "a")) == 2
     totals = counted(rt)
     assert (totals["valid"], totals["invalid"], totals["dead_lettered"]) == (42, 2, 2)
@@ -105,16 +116,21 @@ def test_two_ingesters_at_once_store_once(rt: Runtime) -> None:
 def test_pages_of_readings_join(rt: Runtime) -> None:
     """Read page by page, the readings are those of one page."""
     register(rt, "a")
-    Writer(rt, lambda _seconds: True).write(deliveries(rt, "a", VALUES))
+    same_time = {
+        "time": (START + timedelta(hours=4)).isoformat(), "factor": "NO2", "kind": "realtime", "value": 3.0,
+        "unit": "ug/m3", "flag": "N",
+    }  # fmt: skip
+    Writer(rt, lambda _seconds: True).write(deliveries(rt, "a", VALUES, same_time))
     with rt.db.read() as session:
         whole = service.list_readings(session, "a")
         pages, after = [], None
-        while page := service.list_readings(session, "a", after=after, limit=4):
+        while page := service.list_readings(session, "a", after=after, limit=3):
             pages += page
-            after = (page[-1].at, page[-1].factor)
+            after = (page[-1].at, page[-1].factor, page[-1].kind)
         assert pages == whole
-        part = service.list_readings(session, "a", since=whole[2].at, until=whole[5].at, factor="NO2")
-        assert part == whole[2:5]
+        assert {row.kind for row in whole} == {"hour", "realtime"}
+        part = service.list_readings(session, "a", since=whole[1].at, until=whole[3].at, factor="NO2")
+        assert part == whole[1:3]
         assert len(service.list_sensors(session, region="4201", department="env", after="", limit=5)) == 1
 
 

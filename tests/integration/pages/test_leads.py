@@ -76,6 +76,7 @@ def test_a_step_by_form(desk: FlaskClient, play: LeadPlay) -> None:
     assert (taken.status_code, taken.location) == (303, path)
     shown = _page(desk, path)
     assert "设备联调" in shown
+    assert "<td>样例</td>" in shown, "the account stands there by its name"
     assert '<form class="panel ruling"' not in shown
 
 

@@ -156,7 +156,7 @@ def test_leads_are_served_by_scope(client: FlaskClient, sign_in: SignIn, publish
     assert lead["explanation_zh"]
     assert len(lead["extract"]) >= 3
     own, foreign = sign_in("operator"), sign_in("operator", region="4202")
-    assert body(client.get(f"/api/v1/leads/{lead['lead']}", headers=own)) == lead
+    assert body(client.get(f"/api/v1/leads/{lead['lead']}", headers=own)).items() >= lead.items()
     assert client.get(f"/api/v1/leads/{lead['lead']}", headers=foreign).status_code == 404
     assert body(client.get("/api/v1/leads", headers=foreign)) == {"leads": []}
     assert client.get("/api/v1/leads?status=lost", headers=own).status_code == 422

@@ -112,7 +112,9 @@ def test_a_clock_that_runs_ahead_is_noticed(rt: Runtime) -> None:
     writer.write([reading(rt, 1, sent=ahead), reading(rt, 2, "2013-03-01T01:00:00Z", sent=behind)])
     assert reasons(rt) == ["clock-ahead", None]
     with rt.db.read() as session:
-        assert [row.skew_ms for row in service.list_readings(session, "s1")] == [-3_600_000, 172_800_000]
+        rows = service.list_readings(session, "s1")
+        assert [row.skew_ms for row in rows] == [-3_600_000, 172_800_000]
+        assert [row.corrected_at - row.at for row in rows] == [timedelta(hours=-1), timedelta(0)]
 
 
 def certificate(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from device_sim.bench.curve_suite import CURVE
 from device_sim.bench.evidence_suite import EVIDENCE
 from device_sim.bench.feed_suite import FEED
 from device_sim.bench.frame import DEFAULT_SECONDS, MAX_RECORDS, MAX_SECONDS, BenchFailed, Options, Suite, run_suite
@@ -18,7 +19,9 @@ from device_sim.bench.registers_suite import REGISTERS
 from device_sim.bench.show import note_lines, result_table, suite_table, write_json
 from device_sim.bench.sync_suite import SYNC
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (SYNC, FEED, NETWORK, EVIDENCE, INGEST, PROVE, REGISTERS)}
+SUITES: dict[str, Suite] = {
+    suite.name: suite for suite in (SYNC, FEED, NETWORK, EVIDENCE, INGEST, CURVE, PROVE, REGISTERS)
+}
 ALL = "all"
 
 

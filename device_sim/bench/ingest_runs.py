@@ -74,8 +74,25 @@ class IngestBench:
 
     def product(self, plan: RunPlan) -> Measurement:
         """`fieldproof ingest`: validation, registry and counters included."""
+        with self.platform(plan.database, plan.broker) as (store, broker, start, stop):
+            if not plan.rules:
+                store.run("DELETE FROM rule_version")
+            if plan.backlog:
+                return self._drain(broker, store, start, stop)
+            measured = self._measure(broker, start(), store, plan.rate_per_s)
+            return replace(measured, limited=plan.limited)
+
+    @contextmanager
+    def platform(
+        self, database: str, broker_name: str
+    ) -> Iterator[tuple[Store, BrokerAddress, Callable[[], Program], Callable[[Program], object]]]:
+        """Run a broker and a database with registered sensors; gives both, and what starts and stops an ingester.
+
+        Raises:
+            BenchFailed: a program did not start, or ended.
+        """
         home = self._fresh_folder()
-        with STORES[plan.database](home) as store, BROKERS[plan.broker](home / "broker") as broker:
+        with STORES[database](home) as store, BROKERS[broker_name](home / "broker") as broker:
             platform = Installation(home, sensors=SENSORS, channels=FACTORS)
             platform.programs.environment = {
                 **platform.programs.environment,
@@ -92,13 +109,8 @@ class IngestBench:
                 return program
 
             try:
-                self._set_up(platform, plan.database)
-                if not plan.rules:
-                    store.run("DELETE FROM rule_version")
-                if plan.backlog:
-                    return self._drain(broker, store, start, platform.programs.stop)
-                measured = self._measure(broker, start(), store, plan.rate_per_s)
-                return replace(measured, limited=plan.limited)
+                self._set_up(platform, database)
+                yield store, broker, start, platform.programs.stop
             except ProgramFailed as error:
                 raise BenchFailed(str(error)) from error
             finally:
@@ -174,7 +186,7 @@ class IngestBench:
         cpu_before, own_before = [cpu_s(pid) for pid in pids], time.process_time()
         try:
             crew = PublisherCrew(publishers, packets, self.options.seconds, rate_per_s)
-            seen = _follow(store, crew, ingester)
+            seen = follow(store, crew, ingester)
             sent_at = crew.sent_at()
         finally:
             for publisher in publishers:
@@ -214,7 +226,7 @@ class IngestBench:
             for publisher in publishers:
                 publisher.close()
         ingester = start()
-        seen = _follow(store, crew, ingester)
+        seen = follow(store, crew, ingester)
         first = seen[1] if len(seen) > 2 else seen[0]
         drained, seconds = count - first[0], seen[-1][1] - first[1]
         note = f"{count:,} messages kept by the broker; from the first commit seen to the last; {store.durability}"
@@ -244,7 +256,7 @@ def latencies(sent_at: Sequence[float], seen: Sequence[tuple[int, float]]) -> li
     return [seen[bisect_left(stored, number + 1)][1] - moment for number, moment in enumerate(sent_at)]
 
 
-def _follow(store: Store, crew: PublisherCrew, ingester: Program) -> list[tuple[int, float]]:
+def follow(store: Store, crew: PublisherCrew, ingester: Program) -> list[tuple[int, float]]:
     """Return when how many readings were seen committed, until all that were sent are there.
 
     Raises:

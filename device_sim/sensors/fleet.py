@@ -83,6 +83,8 @@ class SensorLink:
         self._spec, self._messages, self._outbox = spec, messages, outbox
         self._receipts: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._heard_at = time.monotonic()
+        self._nudged = 0
+        """Which message was sent again because a receipt told nothing new: then the next one is missing."""
         if outbox is not None:  # what an earlier life has left
             self._again_from(outbox.oldest(KEPT_LIMIT))
         self._acknowledged: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -159,17 +161,22 @@ class SensorLink:
             return 0
         count = 0
         missing: list[Outgoing] = []
+        stuck = False
         while not self._receipts.empty():
             stored, missing = self._outbox.settle(self._receipts.get())
             for message in stored:
                 record.add(message.said)
             count += len(stored)
+            stuck = not stored
         now = time.monotonic()
         if count or not len(self._outbox):
             self._heard_at = now
         if not self._again:
             if now - self._heard_at > RESEND_S:
                 missing, self._heard_at = self._outbox.oldest(WINDOW), now
+            elif stuck and not missing:
+                missing = [message for message in self._outbox.oldest(1) if message.seq != self._nudged]
+                self._nudged = missing[0].seq if missing else self._nudged
             self._again_from(missing[:WINDOW])
         return count
 
@@ -291,10 +298,12 @@ def _drive(
         ahead = readings_per_s > 0 and len(record) > readings_per_s * (now - started)
         count = 0
         for place, link in enumerate(links):
-            count += link.collect(record)
+            collected = link.collect(record)
+            count += collected
             if not ahead:
                 link.push()
-            if faults.power_cut and not link.done and random.random() < faults.power_cut:
+            # by messages, not by turns of this loop: a slow machine would meet the more of them, and slow down by it
+            if collected and not link.done and random.random() < faults.power_cut * collected:
                 links[place] = link.after_power_cut()
         if count:
             heard_at = now

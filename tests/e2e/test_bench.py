@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from device_sim.bench.brokers import mosquitto_program
 from device_sim.bench.cli import bench
+from device_sim.bench.curve_suite import Curve
+from device_sim.bench.frame import Options
 from device_sim.bench.measurement import PRODUCT, RAW
 
 pytestmark = pytest.mark.slow
@@ -63,6 +65,20 @@ def test_ingest_is_compared_with_stock(tmp_path: Path) -> None:
     rows = json.loads(out.read_text("utf-8"))
     assert [(row["case"], row["system"]) for row in rows] == [("stock", RAW), *((case, PRODUCT) for case in INGEST)]
     assert all(row["rate_per_s"] > 0 and row["note"].startswith(f"{RECORDS} ") for row in rows)
+
+
+@pytest.mark.parametrize("past", [False, True])
+def test_the_curve_of_ingestion(tmp_path: Path, past: bool) -> None:
+    """Every device has spoken before and speaks again, among readings of the past."""
+    if mosquitto_program() is None:
+        pytest.skip("mosquitto is missing: apt-get install mosquitto")
+    curve = Curve(Options(records=RECORDS), tmp_path)
+    measured = curve.stored(50) if past else curve.devices(8)
+    assert measured.count == RECORDS
+    assert measured.note.startswith(
+        f"{RECORDS} messages of {RECORDS if past else 8} devices among {40 if past else 0} "
+    )
+    assert measured.extra["cost_ns"] > 0
 
 
 def test_registers_are_compared_with_reading_the_file(tmp_path: Path) -> None:

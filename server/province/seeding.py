@@ -10,8 +10,9 @@ from server.audit.service import SYSTEM
 from server.db.engine import IN_LIST_LIMIT
 from server.directory.models import Checklist, SupervisionItem
 from server.directory.service import add_checklist, add_item
+from server.entities.importing import by_place
 from server.entities.models import Entity
-from server.entities.service import add_entities
+from server.entities.service import DEFAULTS, enter_rows
 from server.errors import Problem
 from server.officers.models import Officer
 from server.officers.service import add_officers
@@ -56,10 +57,10 @@ def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str
         fresh = _fresh(session, Officer, staff)
         add_officers(session, rt, [Officer(**row) for row in fresh], author=SYSTEM)
         count("officers", len(fresh))
-    for chunk in generate.entities(entities, seed):
+    for chunk in by_place(generate.entities(entities, seed), key=lambda row: (row["region"], row["uscc"])):
         with rt.db.write() as session:
             fresh = _fresh(session, Entity, chunk)
-            add_entities(session, rt, [Entity(**row) for row in fresh], author=SYSTEM)
+            enter_rows(session, rt, [DEFAULTS | row for row in fresh], author=SYSTEM)
         count("entities", len(fresh))
     return counts
 

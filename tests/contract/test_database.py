@@ -31,7 +31,7 @@ from sqlalchemy.schema import CreateSchema, DropSchema
 
 from server.db.base import JsonValue, UtcDateTime
 from server.db.engine import Database, insert_ignore
-from server.db.many_rows import insert_rows, update_rows
+from server.db.many_rows import COPY_ROWS, insert_rows, update_rows
 from server.db.prepared import Prepared
 
 METADATA = MetaData()
@@ -223,6 +223,26 @@ def test_many_rows_are_written_as_they_are_read(database: Database) -> None:
     assert [found[row["id"]].data for row in rows] == [{"n": 0}, [], [], {"n": 3}, {"n": 4}]
     assert found[rows[1]["id"]].name == f"new {rows[1]['id']!s}"
     assert {row.bytes for row in found.values()} == {b"\x00\xff"}
+
+
+def test_very_many_rows_are_written_as_they_are_read(database: Database) -> None:
+    """The same of as many as PostgreSQL copies; one that is there already is told, and nothing is kept."""
+    at = datetime(2026, 3, 2, 9, 30, 15, 123456, tzinfo=CHINA)
+    data = {"t": "\t\\N\n"}
+    rows = [thing(str(n)) | {"at": at, "data": data | {"n": n}, "bytes": b"\x00\xff"} for n in range(COPY_ROWS)]
+        thing(str(n)) | {"at": at, "data": {"n": n, "t": "\t\\N\n"}, "bytes": b"\x00\xff"} for n in range(COPY_ROWS)
+    ]
+    with database.write() as session:
+        insert_rows(session, THING, rows)
+    with database.read() as session:
+        found = {row.id: row for row in session.execute(select(THING))}
+    assert [found[row["id"]].data for row in rows] == [row["data"] for row in rows]
+    assert {(row.at, row.bytes) for row in found.values()} == {(at, b"\x00\xff")}
+    more = [thing(f"more {n}") for n in range(COPY_ROWS - 1)]
+    with pytest.raises(IntegrityError), database.write() as session:
+        insert_rows(session, THING, [*more, thing("0")])
+    with database.read() as session:
+        assert session.execute(select(func.count()).select_from(THING)).scalar_one() == COPY_ROWS
 
 
 def test_insert_ignore_reports_other_faults(database: Database) -> None:

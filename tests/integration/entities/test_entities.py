@@ -147,6 +147,20 @@ def test_merging_keeps_both_histories(session: Session, rt: Runtime) -> None:
         merging.merge_entity(session, rt, keeper, keeper, author="op", reason="x")
 
 
+def test_rows_are_written_by_place() -> None:
+    """Windows over several parts, each in order, in chunks of one transaction; nothing is left out."""
+    rng = random.Random(3)
+    numbers = [rng.randrange(10**6) for _ in range(2 * importing.WINDOW_ROWS + 7)]
+    parts = [numbers[start : start + 20_000] for start in range(0, len(numbers), 20_000)]
+    chunks = list(importing.by_place(iter(parts), key=lambda n: (str(n % 9), f"{n:07d}")))
+    assert sorted(n for chunk in chunks for n in chunk) == sorted(numbers)
+    assert {len(chunk) for chunk in chunks[:-1]} == {importing.CHUNK_ROWS}
+    window = [n for chunk in chunks[:12] for n in chunk]
+    assert window == sorted(numbers[: len(window)], key=lambda n: (n % 9, n))
+    assert list(importing.by_place(iter([[1], [], [2]]), key=lambda n: ("", str(n)))) == [[1, 2]]
+    assert list(importing.by_place(iter([]), key=lambda n: ("", str(n)))) == []
+
+
 def csv_of(rows: list[dict[str, object]]) -> bytes:
     """Rows as a CSV file with a byte-order mark, as spreadsheets write it."""
     names = list(rows[0])

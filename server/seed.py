@@ -9,6 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schemas.codes import Code
 from schemas.kinds.base import ID
 from schemas.kinds.field_work import PositionSchema
 from schemas.kinds.reference import SubItemSchema
@@ -19,8 +20,9 @@ from server.directory.service import add_checklist, add_item
 from server.entities.models import Entity
 from server.entities.service import add_entities
 from server.errors import Problem
-from server.officers.models import Officer
+from server.officers.models import LONG_AGO, Officer
 from server.officers.service import add_officers
+from server.registers.definition import Names, OptionalCode
 from server.runtime import Runtime
 from server.telemetry.service import SensorDraft, register_sensor, seed_builtin_rules
 from server.web.body import parse_json
@@ -39,6 +41,9 @@ class _Item(_Row):
     name = fields.String(required=True)
     basis = fields.String(required=True)
     department = fields.String(required=True)
+    item_type = Code("behavior_kind", load_default="inspection")
+    level = Code("exercise_level", load_default="province")
+    sector = OptionalCode("sector", load_default="")
 
 
 class _Checklist(_Row):
@@ -52,7 +57,9 @@ class _Checklist(_Row):
 class _Officer(_Row):
     name = fields.String(required=True)
     certificate_number = fields.String(required=True)
+    certificate_valid_from = fields.AwareDateTime(load_default=LONG_AGO)
     certificate_valid_until = fields.AwareDateTime(required=True)
+    scope = Names(Code("sector"), load_default=list)
     region = fields.String(required=True)
     department = fields.String(required=True)
 
@@ -65,6 +72,10 @@ class _Entity(_Row):
     operating_address = fields.String(required=True)
     region = fields.String(required=True)
     position = fields.Nested(PositionSchema, required=True)
+    entity_type = Code("entity_type", load_default="01")
+    sector = OptionalCode("sector", load_default="")
+    risk = Code("risk_grade", load_default="B")
+    credit = Code("credit_grade", load_default="B")
 
 
 class _Sensor(Schema):

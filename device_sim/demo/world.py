@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device_sim.sample.checklists import ECOLOGY, MARKET_SUPERVISION, MappedChecklist
+from device_sim.sample.checklists import ECOLOGY, MARKET_SUPERVISION, NUMBERED, SECTOR_OF, STATION, MappedChecklist
 from device_sim.sample.mapping import MappedInspection, MappedWorld, map_station
 from device_sim.sample.sources import DataSet
 from sync.ids import RANDOM_BYTES, uuid7
@@ -21,6 +21,8 @@ MIN_DEVICES = 2
 ECOLOGY_SHARE = 5
 """One officer in so many works for ecology (at least two), from four officers on; the others for the market."""
 SURNAMES = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕施张孔曹严华金魏陶姜"
+CERTIFICATE_FROM = "2010-01-01T00:00:00+08:00"
+"""Before the first of the real visits."""
 CERTIFICATE_UNTIL = "2099-12-31T00:00:00+08:00"
 ID_MS = 1_767_225_600_000
 """Ids of the seed carry the first instant of 2026, so that a seed always gives the same ids."""
@@ -119,8 +121,8 @@ def seed_content(world: DemoWorld) -> dict[str, list[dict[str, Any]]]:
     return {
         "items": [_item(world, key, one) for key, one in checklists.items()],
         "checklists": [_checklist(world, key, one) for key, one in checklists.items()],
-        "officers": [_officer(index, one) for index, one in enumerate(world.officers)],
-        "entities": [_entity(world, key) for key in sorted(world.entity_ids)],
+        "officers": [_officer(world, index, one) for index, one in enumerate(world.officers)],
+        "entities": _entities(world),
         "sensors": [_sensor(world, station) for station in world.data.stations],
         "accounts": _accounts(world),
     }
@@ -137,21 +139,30 @@ def _checklist(world: DemoWorld, key: str, checklist: MappedChecklist) -> dict[s
     return {**checklist.checklist_fields(), "id": world.checklist_ids[key], "item": world.item_ids[key]}
 
 
-def _officer(index: int, officer: OfficerEntry) -> dict[str, Any]:
+def _officer(world: DemoWorld, index: int, officer: OfficerEntry) -> dict[str, Any]:
+    """The certificate covers the sectors of the department's items, and nothing else."""
+    items = [_item(world, key, one) for key, one in world.mapped.checklists.items()]
     return {
         "id": officer.id,
         "name": officer.name,
         "certificate_number": f"样例证-{index + 1:05d}",
+        "certificate_valid_from": CERTIFICATE_FROM,
         "certificate_valid_until": CERTIFICATE_UNTIL,
+        "scope": sorted({item["sector"] for item in items if item["department"] == officer.department}),
         "region": PROVINCE,
         "department": officer.department,
     }
 
 
-def _entity(world: DemoWorld, key: str) -> dict[str, Any]:
-    fields = world.mapped.entities[key].fields()
-    fields.pop("status", None)
-    return {"id": world.entity_ids[key], **fields}
+def _entities(world: DemoWorld) -> list[dict[str, Any]]:
+    stations = {map_station(station, world.data.divisions).key for station in world.data.stations}
+    found = []
+    for key in sorted(world.entity_ids):
+        fields = world.mapped.entities[key].fields()
+        fields.pop("status", None)
+        sector = SECTOR_OF[STATION if key in stations else NUMBERED]
+        found.append({"id": world.entity_ids[key], **fields, "sector": sector})
+    return found
 
 
 def _sensor(world: DemoWorld, station: str) -> dict[str, Any]:

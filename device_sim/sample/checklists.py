@@ -49,6 +49,8 @@ OTHER_SECTOR = "其他"
 MARKET_SUPERVISION, ECOLOGY = "市场监督管理", "生态环境"
 DEPARTMENT_OF = {PLAIN: MARKET_SUPERVISION, NUMBERED: MARKET_SUPERVISION, STATION: ECOLOGY}
 """The department that each checklist's item belongs to."""
+SECTOR_OF = {PLAIN: "market", NUMBERED: "market", STATION: "ecology"}
+"""The sector of each checklist's item: codes of the table `sector`."""
 
 BASIS = "样例依据（虚构，仅供演示） / sample basis, fictitious"
 
@@ -92,7 +94,10 @@ class MappedChecklist:
 
     def item_fields(self) -> dict[str, object]:
         """The supervision item as fields of the kind `item`."""
-        return {"code": self.item_code, "name": self.item_name, "basis": BASIS, "department": DEPARTMENT_OF[self.key]}
+        department, sector = DEPARTMENT_OF[self.key], SECTOR_OF[self.key]
+        return {
+            "code": self.item_code, "name": self.item_name, "basis": BASIS, "department": department, "sector": sector,
+        }  # fmt: skip
 
     def checklist_fields(self) -> dict[str, object]:
         """Version 1 of the checklist as fields of the kind `checklist`; `item` is the item's 14-digit code."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from schemas.divisions import PROVINCE, Division, city_centres, divisions, full_name, path_of, townships
 from schemas.identifiers import USCC_ALPHABET, make_uscc
-from server.province.content import SECTORS, SectorContent
+from server.province.content import SECTORS, SectorContent, line_of
 from sync.ids import RANDOM_BYTES, uuid7
 
 MAX_ENTITIES = 1_000_000
@@ -71,10 +71,8 @@ def items_and_checklists(seed: int) -> Iterator[tuple[dict[str, Any], dict[str, 
             "id": item_id, "code": f"4200{index:02d}00000001", "name": content.item, "basis": content.basis,
             "department": content.department, "sector": content.sector,
         }  # fmt: skip
-        lines = [
-            {"number": str(number), "text": line, "method": "现场检查 / on site", "basis": content.basis}
-            for number, line in enumerate(content.lines, start=1)
-        ]
+        lines = [line_of(number, text, content.basis) for number, text in enumerate(content.lines, start=1)]
+        lines[0]["knowledge"] = [content.law_number]
         yield (
             item,
             {

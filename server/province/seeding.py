@@ -7,21 +7,30 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.audit.service import SYSTEM
+from server.complaints.register import KEEPER as COMPLAINTS
+from server.credit.register import KEEPER as CREDIT
 from server.db.engine import IN_LIST_LIMIT
 from server.directory.models import Checklist, SupervisionItem
 from server.directory.service import add_checklist, add_item
 from server.entities.importing import by_place
 from server.entities.models import Entity
-from server.entities.service import DEFAULTS, enter_rows
+from server.entities.service import DEFAULTS, ENTERED, enter_rows
 from server.errors import Problem
+from server.knowledge.register import KEEPER as KNOWLEDGE
 from server.officers.models import Officer
 from server.officers.service import add_officers
-from server.province import generate
+from server.platforms.register import KEEPER as PLATFORMS
+from server.province import generate, records
+from server.registers.rows import Values
+from server.registers.service import Keeper, by_key, enter
 from server.runtime import Runtime
+
+AROUND = {keeper.register.name: keeper for keeper in (COMPLAINTS, CREDIT, PLATFORMS)}
+"""The registers of what is known about entities."""
 
 
 def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str, int], None]) -> dict[str, int]:
-    """Enter items, checklists, officers and entities of the sample province.
+    """Enter items, checklists, officers, entities and what is known about them, of the sample province.
 
     Args:
         rt: the runtime.
@@ -37,12 +46,14 @@ def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str
     """
     if entities > generate.MAX_ENTITIES:
         raise Problem("limit-exceeded", field="entities", detail="too many", limit=generate.MAX_ENTITIES)
-    counts = {"items": 0, "checklists": 0, "officers": 0, "entities": 0}
+    counts = dict.fromkeys(("knowledge", "items", "checklists", "officers", "entities", *AROUND), 0)
 
     def count(name: str, rows: int) -> None:
         counts[name] += rows
         progress(name, rows)
 
+    with rt.db.write() as session:
+        count("knowledge", _enter(session, rt, KNOWLEDGE, list(records.knowledge())))
     with rt.db.write() as session:
         pairs = list(generate.items_and_checklists(seed))
         known = _known(session, SupervisionItem, [item["id"] for item, _ in pairs])
@@ -61,8 +72,24 @@ def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str
         with rt.db.write() as session:
             fresh = _fresh(session, Entity, chunk)
             enter_rows(session, rt, [DEFAULTS | row for row in fresh], author=SYSTEM)
-        count("entities", len(fresh))
+            told: dict[str, list[Values]] = {name: [] for name in AROUND}
+            for name, row in records.about(chunk):
+                told[name].append(row)
+            entered = {name: _enter(session, rt, AROUND[name], rows) for name, rows in told.items()}
+        for name, rows in {"entities": len(fresh), **entered}.items():
+            count(name, rows)
     return counts
+
+
+def _enter(session: Session, rt: Runtime, keeper: Keeper, rows: list[Values]) -> int:
+    """Enter the records of a register that are not there yet; returns how many."""
+    known: set[str] = set()
+    for start in range(0, len(rows), IN_LIST_LIMIT):
+        keys = [row[keeper.register.key] for row in rows[start : start + IN_LIST_LIMIT]]
+        known |= by_key(session, keeper.register, keys).keys()
+    fresh = [row for row in rows if row[keeper.register.key] not in known]
+    enter(session, rt, keeper, fresh, author=SYSTEM, reason=ENTERED)
+    return len(fresh)
 
 
 def _fresh(session: Session, model: type[Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

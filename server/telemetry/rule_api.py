@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from server.errors import Problem
 from server.telemetry import rule_book, service
 from server.telemetry.backtest import BackTest, back_test
 from server.telemetry.models import RuleVersion
@@ -44,6 +45,19 @@ def _mine(rule_id: str) -> RuleVersion:
     return row
 
 
+def _concerning(rule_id: str) -> RuleVersion:
+    """Return a version that concerns the caller: its reach and the caller's scope meet.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    row, caller = rule_book.get_rule(session(), rule_id), principal()
+    near = row.region.startswith(caller.region) or caller.region.startswith(row.region)
+    if not near or (caller.department and row.department not in ("", caller.department)):
+        raise Problem("not-found", detail="no rule with this id")
+    return row
+
+
 def _require_reach(region: str, department: str) -> None:
     require_scope(principal(), region or PROVINCE, department)
 
@@ -83,7 +97,7 @@ def judge_again(body: dict[str, Any]) -> dict[str, Any]:
     else:
         found = service.get_sensor(session(), body["sensor"])
         require_scope(principal(), found.region, found.department)
-    rule = None if body["rule"] is None else rule_book.get_rule(session(), body["rule"])
+    rule = None if body["rule"] is None else _concerning(body["rule"])
     rule_book.judge_again(
         session(), runtime(), since=body["since"], until=body["until"], by=principal().subject, rule=rule,
         sensor_id=body["sensor"] or EVERY_SENSOR,
@@ -96,8 +110,8 @@ def judge_again(body: dict[str, Any]) -> dict[str, Any]:
 @transactional(read_only=True)
 @blp.response(200, RuleSchema)
 def rule(rule_id: str) -> RuleVersion:
-    """Show one version of a rule."""
-    return rule_book.get_rule(session(), rule_id)
+    """Show one version of a rule that concerns one's scope."""
+    return _concerning(rule_id)
 
 
 @blp.route("/<rule_id>/back-test", methods=["POST"])

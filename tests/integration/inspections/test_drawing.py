@@ -21,7 +21,10 @@ from server.runtime import Runtime
 def test_draw_from_the_sample_province(rt: Runtime, tmp_path: Path) -> None:
     """Seeding again changes nothing; closed entities are named as such, all drawn get officers, the file verifies."""
     counts = seed_province(rt, 400, 7, lambda _name, _rows: None)
-    assert counts == {"items": 9, "checklists": 9, "officers": 504, "entities": 400}
+    assert counts == {
+        "knowledge": 9, "items": 9, "checklists": 9, "officers": 504, "entities": 400, "complaints": 6,
+        "credit-records": 9, "key-subjects": 1,
+    }  # fmt: skip
     assert set(seed_province(rt, 400, 7, lambda _name, _rows: None).values()) == {0}
     with rt.db.write() as session:
         closed = session.execute(select(Entity).where(Entity.sector == "market").limit(1)).scalar_one()

@@ -8,7 +8,10 @@ from openpyxl import Workbook
 
 from server.directory.models import Checklist
 from server.directory.service import add_checklist
+from server.knowledge.register import KEEPER as KNOWLEDGE
+from server.province import records
 from server.records.service import get_records
+from server.registers.service import enter
 from server.registers.tables import CSV, XLSX
 from server.runtime import Runtime
 from tests.conftest import SignIn
@@ -22,6 +25,7 @@ CODE, LIST = PAIRS[0][0]["code"], PAIRS[0][1]["code"]
 def directory(rt: Runtime, entities: Rows) -> None:
     """Checklists of the sample province with their bodies."""
     with rt.db.write() as session:
+        enter(session, rt, KNOWLEDGE, list(records.knowledge()), author="op", reason="登记")
         for _, checklist in PAIRS[:2]:
             add_checklist(session, rt, Checklist(**checklist), author="op")
 

@@ -6,8 +6,12 @@ from schemas.codes import code_table
 from schemas.divisions import divisions, path_of
 from schemas.identifiers import check_checklist_code, check_item_code, check_uscc
 from schemas.kinds import KINDS
-from server.province import generate
+from server.directory.contents import CHECKLISTS, check_content
+from server.knowledge.register import KNOWLEDGE
+from server.province import generate, records
 from server.province.content import SECTORS
+from server.province.seeding import AROUND
+from server.registers.rows import load_row, plain
 
 
 def test_the_same_seed_gives_the_same_province() -> None:
@@ -40,7 +44,25 @@ def test_items_and_checklists_are_valid() -> None:
         assert check_checklist_code(checklist["code"]) is None
         fields = {name: value for name, value in checklist.items() if name != "id"}
         KINDS["checklist"].schema().load(fields)
+        needs = {name for line in fields["sub_items"] for name in line}
+        assert {"basis", "penalty_basis", "asked_when", "evidence", "knowledge"} <= needs
+        check_content(CHECKLISTS, checklist["code"], {name: fields[name] for name in ("name", "item", "sub_items")})
     assert len({item["code"] for item, _ in pairs}) == len(SECTORS) == 9
+
+
+def test_what_is_known_about_entities_is_valid() -> None:
+    """Every record passes its register's own checks, follows from its entity alone, and law is linked by its number."""
+    firms = [row for chunk in generate.entities(6_000, 7) for row in chunk]
+    told = list(records.about(firms))
+    assert list(records.about(firms[3_000:])) == told[len(list(records.about(firms[:3_000]))) :]
+    assert all(count > 5 for count in Counter(name for name, _ in told).values())
+    assert {name for name, _ in told} == set(AROUND)
+    linked = {number for content in SECTORS for number in (content.law_number,)}
+    assert {row["number"] for row in records.knowledge()} == linked
+    for name, row in (*told, *(("knowledge", row) for row in records.knowledge())):
+        register = KNOWLEDGE if name == "knowledge" else AROUND[name].register
+        placed = {"region", "department"} if register.follows_entity else set()
+        load_row(register, {field: plain(value) for field, value in row.items() if field not in placed})
 
 
 def test_officers_stand_in_every_city_and_sector() -> None:

@@ -20,11 +20,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 from device_sim.sample.reading import SkipReport
 from device_sim.sample.sources import SAMPLE_DIR
 from device_sim.sample.telemetry import FILE_PREFIX, FILE_SUFFIX, read_station_hours, station_of
+from device_sim.sensors.downlink import Downlink
 from device_sim.sensors.faults import Faults, mismeasured, on_the_way
 from device_sim.sensors.outbox import KEPT_LIMIT, Outbox
 from device_sim.sensors.record import PublishedRecord
 from device_sim.sensors.replay import Outgoing, ReplayPlan, outgoing
-from schemas.telemetry import receipt_topic
+from schemas.telemetry import COMMAND, readings_topic, receipt_topic
 
 WINDOW = 50
 """Most messages of one sensor on their way at once."""
@@ -82,6 +83,8 @@ class SensorLink:
         self._again: deque[Outgoing] = deque()
         self._spec, self._messages, self._outbox = spec, messages, outbox
         self._receipts: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._command_topic, self._downlink = readings_topic(spec.sensor, COMMAND), Downlink(spec.sensor)
         self._heard_at = time.monotonic()
         self._nudged = 0
         """Which message was sent again because a receipt told nothing new: then the next one is missing."""
@@ -115,11 +118,16 @@ class SensorLink:
     ) -> None:
         self.fault = f"the broker refuses the connection: {reason}" if reason.is_failure else ""
         self._connected = not reason.is_failure
+        if self._connected:
+            client.subscribe(self._command_topic, qos=1)
         if self._outbox is not None and self._connected:
             client.subscribe(receipt_topic(self._spec.sensor))
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        self._receipts.put(json.loads(message.payload))
+        if message.topic == self._command_topic:
+            self._commands.put(bytes(message.payload))
+        else:
+            self._receipts.put(json.loads(message.payload))
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, _reason: ReasonCode, _properties: Properties | None
@@ -128,13 +136,19 @@ class SensorLink:
         self._acknowledged.put(mid)
 
     def push(self) -> None:
-        """Publish as far as the window allows."""
+        """Answer what was asked, and publish as far as the window allows."""
+        while self._connected and not self._commands.empty():
+            again, answer = self._downlink.respond(self._commands.get())
+            self._again_from(again)
+            self._client.publish(self._downlink.topic, answer, qos=1)
         # a PUBLISH ahead of the CONNACK may go unanswered
         while self._connected and len(self._in_flight) < WINDOW:
             message, leaves = self._next()
             if message is None:
                 self.done = not self._in_flight and not self._outbox
                 return
+            if message.repeats >= 0:
+                self._downlink.note(message)
             if not leaves:
                 continue
             info = self._client.publish(message.topic, message.payload, qos=1)
@@ -184,8 +198,10 @@ class SensorLink:
         """Take in the PUBACKs and receipts that came; return how many."""
         count = self._settle(record)
         while not self._acknowledged.empty():
-            message = self._in_flight.pop(self._acknowledged.get())
+            message = self._in_flight.pop(self._acknowledged.get(), None)
             count += 1
+            if message is None:  # an answer
+                continue
             if message.repeats < 0:
                 self.repeats += 1
                 continue

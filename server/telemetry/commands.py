@@ -1,7 +1,7 @@
 """Downlink: what the office asks of sensors, sent by the ingester and answered, or expired."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -9,9 +9,11 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import COMMAND, FACTORS, parse_time, readings_topic
+from server.audit.service import SYSTEM
 from server.errors import Problem
 from server.runtime import Runtime
-from server.telemetry.models import Sensor, SensorCommand
+from server.telemetry.models import Sensor, SensorCommand, SequenceGap
+from server.telemetry.ordering import Step
 from server.telemetry.signals import ASKED, EXPIRED, SENT
 
 SET_INTERVAL, HISTORY = "set-interval", "history"
@@ -19,6 +21,10 @@ INTERVAL_LIMIT_S = (1, 86_400)
 HISTORY_LIMIT = timedelta(days=31)
 TIMEOUT = timedelta(minutes=5)
 """How long a command waits for its answer."""
+BACK_FILL = timedelta(days=1)
+"""How far before the first message behind a gap a sensor is asked for its history: the numbers say no time."""
+LONG_AGO = datetime(1971, 1, 1, tzinfo=UTC)
+"""Nobody is asked for what is said to be older: the time is wrong."""
 OPEN_LIMIT = 20
 """Most commands of one sensor that wait at once."""
 SEND_LIMIT = 500
@@ -44,6 +50,35 @@ def ask(session: Session, rt: Runtime, sensor: Sensor, name: str, parameters: Ma
     session.add(row)
     session.flush()
     return row.id
+
+
+def ask_for_missing(session: Session, rt: Runtime, released: Iterable[Step]) -> int:
+    """Ask sensors whose gaps have just been given up for their history; return how many were asked.
+
+    What they say again and is stored already has no effect. A sensor that is being asked is not asked twice at once,
+    and one that does not answer lets the command expire.
+
+    Args:
+        session: the transaction that gave the gaps up.
+        rt: the runtime.
+        released: the steps that became due by it.
+    """
+    behind = {(step.sensor_id, step.seq): step.keys for step in released if step.keys}
+    just_now = select(SequenceGap).where(
+        SequenceGap.sensor_id.in_({sensor for sensor, _ in behind}), SequenceGap.given_up_at == rt.now()
+    )
+    asked = 0
+    for gap in session.scalars(just_now.order_by(SequenceGap.sensor_id, SequenceGap.first_seq)).all():
+        keys = behind.get((gap.sensor_id, gap.last_seq + 1))
+        until = min((at for at, *_ in keys or ()), default=LONG_AGO)
+        mine = (SensorCommand.sensor_id == gap.sensor_id, SensorCommand.status.in_([ASKED, SENT]))
+        waiting = session.scalars(select(SensorCommand.name).where(*mine)).all()
+        if until <= LONG_AGO or HISTORY in waiting or len(waiting) >= OPEN_LIMIT:
+            continue
+        parameters = {"since": (until - BACK_FILL).isoformat(), "until": until.isoformat()}
+        ask(session, rt, session.get_one(Sensor, gap.sensor_id), HISTORY, parameters, SYSTEM)
+        asked += 1
+    return asked
 
 
 def _check(sensor: Sensor, name: str, parameters: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from schemas.telemetry import Message
 from server.runtime import Runtime
+from server.telemetry.commands import ask_for_missing
 from server.telemetry.counting import raise_counters
 from server.telemetry.evaluation import EpisodeChange, Evaluation
 from server.telemetry.letters import Letter, keep_letters, letter, refuse_reading, void_letters, whole_letter
@@ -66,6 +67,8 @@ def take_in(
     intake, steps, settled = _take_rest(session, rt, batch.rest, sensors)
     note_stale(session, batch.lines, _believable(settled), rt.now())
     expired, given_up = release_expired(session, rt.now()) if not messages else ([], 0)
+    if given_up:
+        ask_for_missing(session, rt, expired)
     intake.changes = _evaluate(session, registry, sensors, batch, [*steps, *expired], settled)
     intake.counts.update(
         messages=len(messages),

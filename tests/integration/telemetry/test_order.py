@@ -18,6 +18,7 @@ from server.leads import service as leads
 from server.leads.models import Lead
 from server.runtime import Runtime
 from server.telemetry import service
+from server.telemetry.commands import list_commands
 from server.telemetry.counting import REGISTRY_VERSION, raise_counters
 from server.telemetry.intake import take_in
 from server.telemetry.models import DeadLetter, RuleVersion, StoredEpisode
@@ -217,6 +218,10 @@ def test_rules_wait_for_a_missing_message_and_give_up_in_the_end(ruled: Runtime,
     with ruled.db.read() as session:
         totals = service.counters(session)
     assert (totals["held_messages"], totals["skipped_messages"]) == (0, 1)
+    with ruled.db.read() as session:
+        (asked,) = list_commands(session, "gap", after="", limit=5)
+    behind = messages[4].readings[0].at
+    assert (asked.name, asked.asked_by, asked.parameters["until"]) == ("history", "system", behind.isoformat())
     assert deliver(ruled, [messages[3]]) == 0
     assert len(outcome(ruled, "gap").rows) == 6
 

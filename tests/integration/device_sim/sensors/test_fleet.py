@@ -1,12 +1,16 @@
 """A fleet against a real broker: all that is acknowledged is on record, also over a restart."""
 
 import json
+import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from device_sim.broker import HOST, Broker, ingest_user, sensor_user
 from device_sim.sensors import fleet
@@ -118,3 +122,33 @@ def test_the_command_fails_in_words(broker: Broker, tmp_path: Path, monkeypatch:
     entries(broker, path, password="wrong")
     reply = CliRunner().invoke(sensors, ["--sensors", str(path), "--port", str(broker.port), "--readings", "6"])
     assert (reply.exit_code, "Not authorized" in reply.output) == (1, True)
+
+
+def test_a_sensor_answers_what_it_is_asked(broker: Broker, tmp_path: Path) -> None:
+    """Asked for its history over the broker, it says it again and answers; nothing new is on record for it."""
+    answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    office = Client(CallbackAPIVersion.VERSION2, client_id="office")
+    office.username_pw_set("ingest", broker.users["ingest"].password)
+    office.on_message = lambda _client, _data, message: answers.put(json.loads(message.payload))
+    office.on_connect = lambda client, *_: client.subscribe("fieldproof/v1/s1/answer", qos=1)
+    office.connect(HOST, broker.port)
+    office.loop_start()
+    parameters = {"since": "2000-01-01T00:00:00+00:00", "until": "2100-01-01T00:00:00+00:00"}
+    command = {"id": "c1", "name": "history", "parameters": parameters, "expires_at": "2100-01-01T00:00:00+00:00"}
+    asked: list[int] = []
+
+    def ask(count: int) -> None:
+        if not asked:
+            asked.append(count)
+            office.publish("fieldproof/v1/s1/command", json.dumps(command), qos=1)
+
+    result = run_fleet(
+        specs(broker, "s1"), (HOST, broker.port), ReplayPlan(), 1_200, PublishedRecord(None), readings_per_s=300,
+        disturb=ask,
+    )  # fmt: skip
+    answer = answers.get(timeout=30)
+    office.disconnect()
+    office.loop_stop()
+    assert (answer["id"], answer["status"]) == ("c1", "done")
+    assert result.published == 1_200
+    assert result.repeats > 0

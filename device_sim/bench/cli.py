@@ -11,6 +11,7 @@ from device_sim.bench.curve_suite import CURVE
 from device_sim.bench.evidence_suite import EVIDENCE
 from device_sim.bench.feed_suite import FEED
 from device_sim.bench.frame import DEFAULT_SECONDS, MAX_RECORDS, MAX_SECONDS, BenchFailed, Options, Suite, run_suite
+from device_sim.bench.growth_suite import GROWTH
 from device_sim.bench.ingest_suite import INGEST
 from device_sim.bench.measurement import Row
 from device_sim.bench.network_suite import NETWORK
@@ -20,7 +21,7 @@ from device_sim.bench.show import note_lines, result_table, suite_table, write_j
 from device_sim.bench.sync_suite import SYNC
 
 SUITES: dict[str, Suite] = {
-    suite.name: suite for suite in (SYNC, FEED, NETWORK, EVIDENCE, INGEST, CURVE, PROVE, REGISTERS)
+    suite.name: suite for suite in (SYNC, GROWTH, FEED, NETWORK, EVIDENCE, INGEST, CURVE, PROVE, REGISTERS)
 }
 ALL = "all"
 

@@ -24,7 +24,8 @@ from sync.ids import RANDOM_BYTES, uuid7
 from sync.statements import enrol_statement, sign_in_statement
 
 HOST = "127.0.0.1"
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 600.0
+"""Passwords are hashed slowly on purpose, and a busy machine makes minutes of it."""
 REGION, TOWNSHIP = "420106", "420106001"
 DEPARTMENT = "市场监督管理"
 SEED_MS = 1_767_225_600_000

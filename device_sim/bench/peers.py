@@ -224,7 +224,7 @@ PEERS: dict[str, Callable[[Path], Any]] = {"pouchdb-server": pouchdb, "kinto": k
 def _running(folder: Path, name: str, command: Sequence[str], port: int, path: str) -> Iterator[Program]:
     programs = Programs(folder, {})
     try:
-        program = programs.launch(name, command)
+        program = programs.launch(name, command, cwd=folder)
         programs.wait_for(name, answers(f"http://{HOST}:{port}{path}"), READY_TIMEOUT_S)
         yield program
     except ProgramFailed as error:

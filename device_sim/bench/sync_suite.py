@@ -17,7 +17,7 @@ from device_sim.bench.light_client import Answer, CrewResult, LightClient, run_c
 from device_sim.bench.measurement import PRODUCT, RAW, Measurement
 from device_sim.bench.own_process import in_own_process
 from device_sim.bench.peers import Peer
-from device_sim.bench.process_figures import cpu_s, peak_rss_mb, reset_peak
+from device_sim.bench.process_figures import cpu_s, peak_rss_mb, proportional_mb, reset_peak
 from device_sim.bench.raw_sync import SegmentKey, copy_database, raw_pull, raw_push
 from device_sim.bench.segments import JournalBuilder, Segment, inspections
 from device_sim.bench.shares import shares
@@ -27,6 +27,7 @@ from sync.journal import SEGMENT_TYPE
 
 DEVICES = 8
 RECORDS = {"push-25": 3_000, "push-200": 6_400, "push-500": 8_000, "update-200": 4_800, "pull": 1_600}
+DEFAULT_RECORDS = 6_400
 """Acts of a case; divided among the devices."""
 CHANGES = {"scene": "样例现场：复核后修改", "notes": "补充记录", "ended_at": "2026-03-30T18:00:00+08:00"}
 """What an update sets."""
@@ -79,6 +80,8 @@ class SyncBench:
     platform: Installation
     options: Options
     folder: Path
+    keeps_copies: bool = True
+    """Whether the database is copied before each case, for the limit to start from."""
     done: dict[str, Pushed] = field(default_factory=dict)
     written: list[list[tuple[str, Dot]]] = field(default_factory=list)
     """For each device, the inspections that `push-200` wrote: `update-200` changes them."""
@@ -101,8 +104,8 @@ class SyncBench:
 
     def push(self, case: str, acts_per_segment: int) -> Measurement:
         """Push new inspections."""
-        queues = self._fresh_journals(case, self.options.size(RECORDS[case]), acts_per_segment)
-        return self._measured(case, queues)
+        acts = self.options.size(RECORDS.get(case, DEFAULT_RECORDS))
+        return self._measured(case, self._fresh_journals(case, acts, acts_per_segment))
 
     def update(self, case: str, acts_per_segment: int) -> Measurement:
         """Change three fields of inspections that `push-200` wrote, seeing the values that are there."""
@@ -134,30 +137,39 @@ class SyncBench:
 
     def _measured(self, case: str, queues: Sequence[Sequence[Segment]]) -> Measurement:
         pushed = self.done[case] = Pushed(before=self.folder / f"before-{case}.db")
-        copy_database(self.platform.database, pushed.before)
+        if self.keeps_copies:
+            copy_database(self.platform.database, pushed.before)
         pid = self.platform.server_pid
         reset_peak(pid)
         server_before = cpu_s(pid)
-        crew = self._run(pushed, queues, self.options.seconds)
-        cores = (cpu_s(pid) - server_before) / crew.seconds
-        note = f"{pushed.acts:,} acts in {len(pushed.segments)} requests of {DEVICES} devices; {DURABLE}; "
-        note += f"CPU: server {cores:.2f}, clients {crew.client_cores:.2f} cores"
+        crew = self._send(pushed, queues, self.options.seconds)
+        server_s = cpu_s(pid) - server_before
+        self._check(pushed)
+        note = f"{pushed.acts:,} acts in {len(pushed.segments)} requests of {DEVICES} devices; {DURABLE}; CPU: server "
+        note += f"{server_s / crew.seconds:.2f}, clients {crew.client_cores:.2f} cores; "
+        note += f"{1000 * server_s / pushed.acts:.3f} ms an act; holds {proportional_mb(pid):.0f} MB"
         return Measurement(pushed.acts, crew.seconds, crew.latencies_s, peak_rss_mb(pid), note)
 
-    def _run(self, pushed: Pushed, queues: Sequence[Sequence[Segment]], seconds: float) -> CrewResult:
+    def _run(self, pushed: Pushed, queues: Sequence[Sequence[Segment]], seconds: float) -> None:
+        self._send(pushed, queues, seconds)
+        self._check(pushed)
+
+    def _send(self, pushed: Pushed, queues: Sequence[Sequence[Segment]], seconds: float) -> CrewResult:
         with ExitStack() as stack:
             clients = [stack.enter_context(LightClient(self.platform.url, one.headers)) for one in self.writers]
             work = [
                 [partial(pushed.push, client, segment) for segment in queue]
                 for client, queue in zip(clients, queues, strict=True)
             ]
-            crew = run_crew(work, seconds)
+            return run_crew(work, seconds)
+
+    def _check(self, pushed: Pushed) -> None:
+        """Every act must be applied, and counted by the server itself."""
         pushed.check()
         self.applied += pushed.acts
         counted = self.platform.office.figures()["acts"]
         if counted != {"applied": self.applied}:
             raise BenchFailed(f"{self.applied} acts were applied, the server counts {counted}")
-        return crew
 
     def pull(self) -> Measurement:
         """Push once more while a reader polls, then read everything anew from the beginning."""

@@ -93,12 +93,12 @@ class Programs:
         """Start `fieldproof ARGUMENTS` in the background; its output goes to `logs/NAME.log`."""
         return self.launch(name, [program_path(), *arguments])
 
-    def launch(self, name: str, command: Sequence[str]) -> Program:
-        """Start any program in the background; its output goes to `logs/NAME.log`."""
+    def launch(self, name: str, command: Sequence[str], cwd: Path | None = None) -> Program:
+        """Start any program in the background, in a folder or else here; its output goes to `logs/NAME.log`."""
         log = self._log(name)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._environment()
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._environment(), cwd=cwd
             )
         program = Program(name, process, log)
         self.running.append(program)

@@ -257,7 +257,7 @@ def _check_open(work: Merging, key: Key, checked: CheckedAct) -> None:
         inspection = ("inspection", work.batch.records[key].placement.parent or key[1])
         if inspection not in work.batch.records:
             work.batch.load([inspection])
-        if inspection in work.batch.records:
+        if inspection in work.batch.records and work.batch.records[inspection].served.acts:
             check_open(checked, work.batch.records[inspection].served)
 
 

@@ -1,7 +1,6 @@
 """From kinds to domains: which service keeps up with which synced kind. The dict below is the whole list."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
@@ -12,29 +11,12 @@ from server.fieldsync.models import ActRuling
 from server.inspections import projections as inspections
 from server.inspections.rectifying import follow_rectifications
 from server.records.batch import RecordBatch
-from server.records.held import Key
-from server.records.lines import Placement
+from server.records.held import Changed, Key
 from server.records.models import Act
-from server.records.served import Served
 from server.runtime import Runtime
 from sync.dots import Dot
 from sync.policies import is_deleted
-from sync.registers import DELETED, RecordState
-
-
-@dataclass(frozen=True)
-class Changed:
-    """A record that a transaction changed."""
-
-    id: str
-    placement: Placement
-    served: Served
-
-    @property
-    def state(self) -> RecordState:
-        """Its live values as registers."""
-        return self.served.state
-
+from sync.registers import DELETED
 
 Handler = Callable[[Session, Runtime, Sequence[Changed]], None]
 
@@ -46,14 +28,14 @@ def _declare_evidence(session: Session, rt: Runtime, changed: Sequence[Changed])
         if act is None:
             continue
         device = act.device or _device_of_mended(session, act)
-        if is_deleted(record.state):
+        if is_deleted(record.served.state):
             evidence.withdraw(session, rt, record.id, device=act.device, act_hash=act.hash)
         elif device is not None:
             evidence.declare(
                 session,
                 rt,
                 record.id,
-                inspections.read_fields("evidence", record.state),
+                inspections.read_fields("evidence", record.served.state),
                 device=device,
                 act_hash=act.hash,
                 region=record.placement.region,
@@ -71,7 +53,9 @@ def _telling_acts(session: Session, changed: Sequence[Changed]) -> dict[str, Act
     """Return for each evidence record the act that declared its hash, or that deleted it."""
     dots = {}
     for record in changed:
-        values = record.state.live(DELETED) if is_deleted(record.state) else record.state.live("sha256")
+        values = (
+            record.served.state.live(DELETED) if is_deleted(record.served.state) else record.served.state.live("sha256")
+        )
         if values:
             dots[record.id] = min(values, key=lambda entry: (entry.at_ms, entry.dot)).dot
     wanted = sorted(set(dots.values()))
@@ -84,15 +68,15 @@ def _telling_acts(session: Session, changed: Sequence[Changed]) -> dict[str, Act
 
 
 def _follow_tasks(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
-    inspections.follow_tasks(session, rt, [(record.id, record.placement, record.served) for record in changed])
+    inspections.follow_tasks(session, rt, changed)
 
 
 def _follow_inspections(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
-    inspections.follow_inspections(session, rt, [(record.id, record.placement, record.served) for record in changed])
+    inspections.follow_inspections(session, rt, changed)
 
 
 def _follow_orders(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
-    follow_rectifications(session, rt, [(record.id, record.placement, record.served) for record in changed])
+    follow_rectifications(session, rt, changed)
 
 
 def _follow_parts(session: Session, rt: Runtime, changed: Sequence[Changed]) -> None:
@@ -113,7 +97,7 @@ def project(session: Session, rt: Runtime, keys: Sequence[Key], batch: RecordBat
     by_kind: dict[str, list[Changed]] = {}
     for kind, record_id in keys:
         held = batch.records[kind, record_id]
-        changed = Changed(record_id, held.placement, held.served)
+        changed = Changed(record_id, held.placement, held.served, not held.known, held.touched)
         by_kind.setdefault(kind, []).append(changed)
     for kind, changes in by_kind.items():
         for handler in HANDLERS.get(kind, ()):

@@ -14,19 +14,20 @@ from server.db.many_rows import insert_rows, update_rows
 from server.db.prepared import Prepared
 from server.inspections.lead_tasks import follow_lead
 from server.inspections.models import Inspection, Task
-from server.records.lines import Placement, values_of, view_of
+from server.records.held import Changed
+from server.records.lines import values_of, view_of
 from server.records.served import Served
 from server.runtime import Runtime
 from sync.registers import RecordState
 
 INSPECTIONS = cast(Table, Inspection.__table__)
-_FOLLOWED = ("id", "task", "entity", "status", "result", "inspected_at", "submitted_at")
+_HELD = ("task", "entity", "status", "result", "inspected_at")
+"""Fields of the record that stand in its row."""
+_FOLLOWED = ("id", *_HELD, "submitted_at")
 _KNOWN = Prepared(
     select(*(INSPECTIONS.c[name] for name in _FOLLOWED)).where(INSPECTIONS.c.id.in_(bindparam("ids", expanding=True))),
     among="ids",
 )
-
-FollowedRecord = tuple[str, Placement, Served]
 
 
 def read_fields(kind: str, state: RecordState) -> Mapping[str, Any]:
@@ -34,10 +35,10 @@ def read_fields(kind: str, state: RecordState) -> Mapping[str, Any]:
     return view_of(kind, state)
 
 
-def follow_tasks(session: Session, rt: Runtime, records: Sequence[FollowedRecord]) -> None:
+def follow_tasks(session: Session, rt: Runtime, records: Sequence[Changed]) -> None:
     """Bring the task table up to the records' state."""
-    known = _load(session, Task, [record_id for record_id, _, _ in records])
-    for record_id, place, state in records:
+    known = _load(session, Task, [record.id for record in records])
+    for record_id, place, state, *_ in records:
         fields = view_of("task", state.state)
         row = known.get(record_id)
         if row is None:
@@ -49,13 +50,14 @@ def follow_tasks(session: Session, rt: Runtime, records: Sequence[FollowedRecord
         follow_lead(session, rt, row)
 
 
-def follow_inspections(session: Session, rt: Runtime, records: Sequence[FollowedRecord]) -> None:
+def follow_inspections(session: Session, rt: Runtime, records: Sequence[Changed]) -> None:
     """Bring the inspection table up to the records' state; every change of one that is not open any more makes closing
-    worth another try. Rows that say it all already are left alone.
+    worth another try. Rows that say it all already are left alone; most changes are of fields that no row holds.
     """
     now, fresh, changed = rt.now(), [], []
-    known = _known_inspections(session, [record_id for record_id, _, _ in records])
-    for record_id, place, state in records:
+    followed = [record for record in records if not _beside(record)]
+    known = _known_inspections(session, [record.id for record in followed if not record.fresh])
+    for record_id, place, state, *_ in followed:
         row = _inspection_row(state)
         before = known.get(record_id)
         if before is None:
@@ -74,9 +76,16 @@ def follow_inspections(session: Session, rt: Runtime, records: Sequence[Followed
                 set_committed_value(loaded, name, value)
 
 
+def _beside(record: Changed) -> bool:
+    """Whether an open inspection was changed in fields alone that its row does not hold."""
+    if record.fresh or record.touched is None or not record.touched.isdisjoint(_HELD):
+        return False
+    return values_of("inspection", record.served, ("status",))["status"] in (None, "open")
+
+
 def _inspection_row(state: Served) -> dict[str, Any]:
     """What the table says of an inspection, from its record."""
-    fields = values_of("inspection", state, ("task", "entity", "status", "result", "inspected_at"))
+    fields = values_of("inspection", state, _HELD)
     inspected_at = fields["inspected_at"]
     return {
         "task": fields["task"],

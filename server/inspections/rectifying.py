@@ -13,7 +13,8 @@ from server.db.engine import IN_LIST_LIMIT
 from server.errors import Problem
 from server.inspections.lifecycles import CLOSED, EXTEND, ORDERED, PENALTY, RECTIFICATION, REPORT, REPORTED
 from server.inspections.models import Rectification
-from server.inspections.projections import FollowedRecord, instant
+from server.inspections.projections import instant
+from server.records.held import Changed
 from server.records.lines import view_of
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
@@ -26,14 +27,14 @@ BATCH = 200
 FOLLOWED = ("inspection", "entity", "answer", "requirement", "outcome")
 
 
-def follow_rectifications(session: Session, rt: Runtime, records: Sequence[FollowedRecord]) -> None:
+def follow_rectifications(session: Session, rt: Runtime, records: Sequence[Changed]) -> None:
     """Bring the table of orders up to the records' state."""
-    ids = [record_id for record_id, _, _ in records]
+    ids = [record.id for record in records]
     known: dict[str, Rectification] = {}
     for start in range(0, len(ids), IN_LIST_LIMIT):
         query = select(Rectification).where(Rectification.id.in_(ids[start : start + IN_LIST_LIMIT]))
         known |= {row.id: row for row in session.execute(query).scalars()}
-    for record_id, place, served in records:
+    for record_id, place, served, *_ in records:
         fields = view_of("rectification", served.state)
         row = known.get(record_id)
         if row is None:

@@ -125,7 +125,8 @@ class RecordBatch:
         held, policies, unseen = self.records[key], policies_of(act.kind), False
         advanced = None if held.conflicts_after else held.served.advanced(change, policies)
         if advanced is not None:
-            held.served, verdict = advanced, Verdict.APPLIED
+            held.advance(advanced, change.fields)
+            verdict = Verdict.APPLIED
         else:
             outcome = merge(held.state, change, policies)
             held.take(outcome.state, policies)

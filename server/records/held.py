@@ -1,7 +1,8 @@
 """A record in the hands of a batch: what the database has of it, and what the batch has made of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from sqlalchemy import Table
 
@@ -37,6 +38,8 @@ class Held:
     position: int = 0
     history: dict[Dot, Change] | None = None
     """All acts of the record, loaded when first needed."""
+    touched: set[str] | None = None
+    """Fields that the batch may have changed; None: any."""
 
     @property
     def known(self) -> bool:
@@ -48,7 +51,27 @@ class Held:
         """The live values as registers."""
         return self.served.state
 
+    def advance(self, served: Served, fields: Iterable[str]) -> None:
+        """Take over values of which an act has changed some fields and nothing else."""
+        self.served = served
+        if not self.changed:
+            self.touched = set(fields)
+        elif self.touched is not None:
+            self.touched.update(fields)
+
     def take(self, state: RecordState, policies: Policies) -> None:
         """Take over a merged state, and what people must decide in it."""
-        self.served = Served.of(state)
+        self.served, self.touched = Served.of(state), None
         self.conflicts_after, self.deleted = conflicts(state, policies), is_deleted(state)
+
+
+class Changed(NamedTuple):
+    """A record that a transaction changed, as the domains hear of it."""
+
+    id: str
+    placement: Placement
+    served: Served
+    fresh: bool = False
+    """Whether it was not there before."""
+    touched: frozenset[str] | set[str] | None = None
+    """Fields that may have changed; None: any."""

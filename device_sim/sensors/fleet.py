@@ -35,7 +35,10 @@ STALL_S = 30.0
 """Without any PUBACK for this long the fleet gives up; the broker may be restarted in between."""
 PROGRESS_S = 2.0
 RESEND_S = 5.0
-"""After so long without progress in its receipts a sensor sends the oldest of what it keeps again."""
+"""After so long without progress in its receipts a sensor sends the oldest of what it keeps again, …"""
+PATIENCE_LIMIT = 32
+"""… and after twice as long each time that this does not help, up to so many times as long. A platform that is behind
+would be kept behind by all who ask again."""
 NO_FAULTS = Faults()
 
 
@@ -86,6 +89,7 @@ class SensorLink:
         self._commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._command_topic, self._downlink = readings_topic(spec.sensor, COMMAND), Downlink(spec.sensor)
         self._heard_at = time.monotonic()
+        self._patience = 1
         self._nudged = 0
         """Which message was sent again because a receipt told nothing new: then the next one is missing."""
         if outbox is not None:  # what an earlier life has left
@@ -184,10 +188,11 @@ class SensorLink:
             stuck = not stored
         now = time.monotonic()
         if count or not len(self._outbox):
-            self._heard_at = now
+            self._heard_at, self._patience = now, 1
         if not self._again:
-            if now - self._heard_at > RESEND_S:
+            if now - self._heard_at > RESEND_S * self._patience:
                 missing, self._heard_at = self._outbox.oldest(WINDOW), now
+                self._patience = min(2 * self._patience, PATIENCE_LIMIT)
             elif stuck and not missing:
                 missing = [message for message in self._outbox.oldest(1) if message.seq != self._nudged]
                 self._nudged = missing[0].seq if missing else self._nudged

@@ -28,7 +28,7 @@ from device_sim.sensors.replay import ReplayPlan
 
 SENSORS_LIMIT = 8
 CHANNELS = ("PM2.5", "PM10", "SO2", "NO2", "CO", "O3")
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 300.0
 LEADS = (
     "SELECT episode_key, factor, threshold, peak, started_at, confirmed_at, last_at, ended_at, explanation_en FROM lead"
 )

@@ -15,13 +15,13 @@ from device_sim.bench.growth_suite import GROWTH
 from device_sim.bench.ingest_suite import INGEST
 from device_sim.bench.measurement import Row
 from device_sim.bench.network_suite import NETWORK
-from device_sim.bench.prove_suite import PROVE
+from device_sim.bench.prove_suite import LOG, PROVE
 from device_sim.bench.registers_suite import REGISTERS
 from device_sim.bench.show import note_lines, result_table, suite_table, write_json
 from device_sim.bench.sync_suite import SYNC
 
 SUITES: dict[str, Suite] = {
-    suite.name: suite for suite in (SYNC, GROWTH, FEED, NETWORK, EVIDENCE, INGEST, CURVE, PROVE, REGISTERS)
+    suite.name: suite for suite in (SYNC, GROWTH, FEED, NETWORK, EVIDENCE, INGEST, CURVE, PROVE, LOG, REGISTERS)
 }
 ALL = "all"
 

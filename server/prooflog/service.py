@@ -208,7 +208,8 @@ def log_size(session: Session) -> int:
 
 _NO_SYNC = {"synchronize_session": False}
 _WAITING = select(PendingLeaf.id, PendingLeaf.kind, PendingLeaf.ref, PendingLeaf.data).order_by(PendingLeaf.id)
-_Waiting = Sequence[Row[int, str, str, bytes]]
+_Row = Row[int, str, str, bytes]
+_Waiting = Sequence[_Row]
 
 
 def _lock_log(session: Session, key: SigningKey) -> ProofLog:
@@ -220,32 +221,30 @@ def _lock_log(session: Session, key: SigningKey) -> ProofLog:
     return session.execute(query).scalar_one()
 
 
-def _without_repeats(session: Session, waiting: _Waiting) -> _Waiting:
-    """Leave out what the log has, or what waits twice."""
+def _without_repeats(session: Session, waiting: _Waiting) -> list[tuple[_Row, bytes]]:
+    """Return the waiting leaves with their hashes, without what the log has already, or what waits twice."""
     same = (Leaf.kind == PendingLeaf.kind) & (Leaf.ref == PendingLeaf.ref)
     query = select(Leaf.kind, Leaf.ref, Leaf.hash).join(PendingLeaf, same).where(PendingLeaf.id <= waiting[-1].id)
     known = {(kind, ref, found) for kind, ref, found in session.execute(query)}
     fresh = []
     for row in waiting:
-        identity = (row.kind, row.ref, leaf_hash(row.data))
-        if identity not in known:
-            known.add(identity)
-            fresh.append(row)
+        hashed = leaf_hash(row.data)
+        if (row.kind, row.ref, hashed) not in known:
+            known.add((row.kind, row.ref, hashed))
+            fresh.append((row, hashed))
     return fresh
 
 
-def _append(session: Session, size: int, fresh: _Waiting) -> Frontier:
+def _append(session: Session, size: int, fresh: Sequence[tuple[_Row, bytes]]) -> Frontier:
     """Put leaves behind the first `size` ones, lengthen the tiles, and return the frontier of the tree as it is now."""
     stored = StoredTiles(session)
     writer = stored.writer(size)
     frontier = Frontier.load(size, stored)
     rows = []
-    for row in fresh:
-        completed = frontier.append(leaf_hash(row.data))
-        writer.add(completed)
-        place = completed[0]
-        rows.append({"index": place.index, "kind": row.kind, "ref": row.ref, "hash": place.hash, "data": row.data})
-    session.execute(_LEAVES.insert(), rows)
+    for index, (row, hashed) in enumerate(fresh, size):
+        writer.add(frontier.append(hashed))
+        rows.append({"index": index, "kind": row.kind, "ref": row.ref, "hash": hashed, "data": row.data})
+    insert_rows(session, _LEAVES, rows)
     stored.save(writer)
     return frontier
 

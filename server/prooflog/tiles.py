@@ -1,14 +1,18 @@
 """Reading and writing the tree's stored tiles: all that a computation needs with one query."""
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import Table, select, tuple_
 from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
+from server.db.many_rows import insert_rows, update_rows
 from server.prooflog.models import Tile
 from sync.merkle import HASH_BYTES, NodeReader
 from sync.tiles import TilePlace, TileWriter, offset_of, open_tiles, tile_of
+
+_TILES = cast(Table, Tile.__table__)
 
 
 class StoredTiles:
@@ -67,7 +71,5 @@ class StoredTiles:
         rows = [{"level": level, "index": index, "data": bytes(data)} for (level, index), data in writer.tiles.items()]
         fresh = [row for row in rows if (row["level"], row["index"]) not in writer.begun]
         grown = [row for row in rows if (row["level"], row["index"]) in writer.begun]
-        if fresh:
-            self._session.execute(insert(Tile), fresh)
-        if grown:
-            self._session.execute(update(Tile), grown)
+        insert_rows(self._session, _TILES, fresh)
+        update_rows(self._session, _TILES, ("level", "index"), grown)

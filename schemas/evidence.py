@@ -155,6 +155,9 @@ class CustodyReceiptOut(Schema):
     statement = fields.String()
     signature = fields.String(metadata={"description": "base64url"})
     key = fields.String(metadata={"description": "the verifier key that signed; compare it with the one you trust"})
+    rotations = fields.List(
+        fields.String(), metadata={"description": "notes by which that key followed others, see the proof log's key"}
+    )
 
 
 class ReceiptOut(Schema):

@@ -70,6 +70,10 @@ class KeySchema(Schema):
     key_id = fields.String(required=True)
     public_key = fields.String(required=True, metadata={"description": "Ed25519, raw, base64url"})
     verifier = fields.String(required=True, metadata={"description": "name+key id+key, as checkpoints know it"})
+    rotations = fields.List(
+        fields.String(),
+        metadata={"description": "notes by which each key of the log followed the one before it, oldest first"},
+    )
 
 
 class TimestampSchema(Schema):

@@ -235,6 +235,11 @@ def rotate_secret(settings: Settings, name: str, *, keep_previous: bool = True) 
     _fresh_secret(settings.keys_dir, name).replace(path)
 
 
+def promote_secret(settings: Settings, name: str, successor: str) -> None:
+    """Let the secret `successor` take the place of the secret `name`, which is gone."""
+    (settings.keys_dir / f"{successor}.secret").replace(settings.keys_dir / f"{name}.secret")
+
+
 _SECRETS: dict[Path, tuple[tuple[int, int], bytes]] = {}
 """Secrets that were read, with the file they were read from: its inode and when that was last changed."""
 

@@ -1,21 +1,21 @@
-"""`bench evidence`: eight devices upload files by tus, an auditor reads them back and checks them.
+"""`bench evidence`: eight devices upload files by tus, they are read back, exported as one bundle and proved.
 
-The limit of both is one process that handles the same bytes with the same two hashes.
+The limits are one process that handles the same bytes with the same hashes.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-
-from cryptography.hazmat.primitives import hashes
 
 from device_sim.bench.frame import BenchFailed, Case, Options, Suite
 from device_sim.bench.installation import Device, Installation, new_id, running
@@ -23,18 +23,22 @@ from device_sim.bench.light_client import LightClient, run_crew
 from device_sim.bench.measurement import PRODUCT, RAW, Measurement
 from device_sim.bench.own_process import in_own_process
 from device_sim.bench.process_figures import cpu_s, peak_rss_mb, proportional_mb, reset_peak
+from device_sim.bench.prove_suite import ProveBench
+from device_sim.bench.raw_evidence import MB, both_hashes, raw_copy, raw_hash, raw_read
+from device_sim.bench.raw_sync import connect
 from device_sim.bench.segments import JournalBuilder
 from device_sim.bench.shares import shares
 from sync.journal import MAX_SEGMENT_ACTS, SEGMENT_TYPE
 
 DEVICES = 8
 FILES = 200
+BUNDLE_FILES = 1_000
+LOG_LEAVES = 1_000_000
 CONNECTIONS = 100
 PER_DEVICE = -(-CONNECTIONS // DEVICES)
 MAX_SERVER_MB = 400
 FILE_BYTES = 200_000
 """A photo from a handheld's camera, scaled down as handhelds do."""
-MB = 1_000_000
 SETTLE_TIMEOUT_S = 60.0
 POLL_S = 0.05
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -63,6 +67,11 @@ class EvidenceBench:
     at_once: list[list[File]] = field(default_factory=list)
     """For each device, the files of the case with many connections."""
     uploaded: list[File] = field(default_factory=list)
+    bundled: list[File] = field(default_factory=list)
+    """Files of one inspection, uploaded before its bundle is written."""
+    case: str = ""
+    """That inspection."""
+    prover: ProveBench = field(init=False)
 
     def prepare(self) -> None:
         """Make the files, and declare them as evidence of one inspection for each device."""
@@ -74,8 +83,11 @@ class EvidenceBench:
             self.files.append(mine)
             self.at_once.append(more)
             self._declare(device, [*mine, *more])
+        self.bundled = [_make_file(sources / new_id()) for _ in range(self.options.size(BUNDLE_FILES))]
+        self.case = self._declare(self.platform.devices[0], self.bundled)
 
-    def _declare(self, device: Device, files: list[File]) -> None:
+    def _declare(self, device: Device, files: list[File]) -> str:
+        """Declare files as evidence of a new inspection; returns its id."""
         builder, inspection = JournalBuilder(device), new_id()
         builder.write("inspection", inspection, {"entity": self.platform.entity, "status": "open"})
         for file in files:
@@ -88,6 +100,7 @@ class EvidenceBench:
         with LightClient(self.platform.url, device.headers) as client:
             for segment in builder.seal(MAX_SEGMENT_ACTS):
                 client.send("POST", "/api/v1/sync/push", segment.body, {"Content-Type": SEGMENT_TYPE})
+        return inspection
 
     def upload(self) -> Measurement:
         """Upload every file whole; the clock stops when the server has verified all that were sent."""
@@ -159,7 +172,7 @@ class EvidenceBench:
     def _verified(self) -> int:
         return self.platform.office.figures()["evidence"].get("verified", 0)
 
-    def verify(self) -> Measurement:
+    def read(self) -> Measurement:
         """Read every original back and compare both hashes with what was declared."""
         pid = self.platform.server_pid
         reset_peak(pid)
@@ -187,57 +200,71 @@ class EvidenceBench:
             raise BenchFailed(f"evidence {file.evidence} came back as something else")
         checked.append(len(content))
 
+    def verify(self) -> Measurement:
+        """Let the stand-alone script check the bundle of one inspection with many files."""
+        with LightClient(self.platform.url, self._devices[0].headers) as client:
+            for file in self.bundled:
+                self._upload(client, file)
+        self._wait_verified()
+        bundle = self._export()
+        key = self.platform.home / "keys" / "proof-log.pub"
+        before = time.perf_counter()
+        command = [sys.executable, script_path(), str(bundle), str(key)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - before
+        if done.returncode:
+            raise BenchFailed(f"the bundle does not verify: {done.stdout[:300]}{done.stderr[-300:]}")
+        note = f"{len(self.bundled):,} files of {FILE_BYTES // 1000} kB in one bundle of "
+        note += f"{bundle.stat().st_size / MB:.0f} MB, with their acts, chains and proofs; nothing written"
+        return Measurement(len(self.bundled), seconds, [seconds], 0.0, note)
+
+    def _export(self) -> Path:
+        """Write the bundle, once the proof log covers everything in it."""
+        worker = self.platform.programs.start("worker", ["worker"])
+        database = connect(self.platform.database)
+        try:
+            deadline = time.monotonic() + SETTLE_TIMEOUT_S
+            while database.execute("SELECT count(*) FROM proof_pending").fetchone()[0]:
+                worker.check()
+                if time.monotonic() > deadline:
+                    raise BenchFailed("leaves still wait for their places")
+                time.sleep(POLL_S)
+        finally:
+            database.close()
+        bundle = self.folder / "case.zip"
+        self.platform.programs.run("export", ["export", self.case, "--out", str(bundle)])
+        self.prover = ProveBench(self.platform, worker, self.options)
+        return bundle
+
+    def raw_verify(self) -> Measurement:
+        """Read and hash the same files in one process."""
+        return in_own_process(raw_hash, [file.path for file in self.bundled])
+
+    def prove(self) -> Measurement:
+        """Ask for proofs in a log of a million leaves."""
+        self.prover.append_on_top(self.options.size(LOG_LEAVES))
+        return self.prover.prove()
+
+    def raw_prove(self) -> Measurement:
+        """Hash as many nodes as checking the proofs takes."""
+        return self.prover.raw_prove()
+
     def raw_upload(self) -> Measurement:
         """Copy the same files in one process."""
         return in_own_process(raw_copy, [file.path for file in self.uploaded], self.folder / new_id())
 
-    def raw_verify(self) -> Measurement:
+    def raw_read(self) -> Measurement:
         """Hash the same files in one process."""
         declared = {file.path: (file.sha256, file.sm3) for file in self.uploaded}
-        return in_own_process(raw_verify, declared)
+        return in_own_process(raw_read, declared)
 
 
-def raw_copy(sources: list[Path], target: Path) -> Measurement:
-    """Copy files with both hashes computed on the way, each synced before the next."""
-    target.mkdir()
-    latencies, size_bytes, started = [], 0, time.perf_counter()
-    for source in sources:
-        begun = time.perf_counter()
-        content = source.read_bytes()
-        both_hashes(content)
-        with (target / source.name).open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        size_bytes += len(content)
-        latencies.append(time.perf_counter() - begun)
-    note = f"{len(sources):,} files copied with both hashes, one process; durable: each file synced"
-    return Measurement(size_bytes / MB, time.perf_counter() - started, latencies, 0.0, note)
-
-
-def raw_verify(declared: Mapping[Path, tuple[str, str]]) -> Measurement:
-    """Read files and compare both hashes."""
-    latencies, size_bytes, started = [], 0, time.perf_counter()
-    for path, wanted in declared.items():
-        begun = time.perf_counter()
-        content = path.read_bytes()
-        if both_hashes(content) != wanted:
-            raise BenchFailed(f"{path.name} has changed")
-        size_bytes += len(content)
-        latencies.append(time.perf_counter() - begun)
-    note = f"{len(declared):,} files read and hashed twice, one process; nothing written"
-    return Measurement(size_bytes / MB, time.perf_counter() - started, latencies, 0.0, note)
-
-
-def both_hashes(content: bytes) -> tuple[str, str]:
-    """Return SHA-256 and SM3 as lower-case hex; SM3 from `cryptography` where this OpenSSL build has none."""
-    sha256 = hashlib.sha256(content).hexdigest()
-    try:
-        return sha256, hashlib.new("sm3", content).hexdigest()
-    except ValueError:
-        sm3 = hashes.Hash(hashes.SM3())
-        sm3.update(content)
-        return sha256, sm3.finalize().hex()
+def script_path() -> str:
+    """Return where the stand-alone script lies that checks bundles."""
+    found = find_spec("server.casefile.verify_bundle")
+    if found is None or found.origin is None:
+        raise BenchFailed("the script that checks bundles is not installed")
+    return found.origin
 
 
 def _make_file(path: Path) -> File:
@@ -256,8 +283,12 @@ def _open(options: Options, folder: Path) -> Iterator[list[Case]]:
             Case(RAW, "upload", "MB", bench.raw_upload),
             Case(PRODUCT, "upload-100-parallel", "MB", bench.upload_at_once),
             Case(RAW, "upload-100-parallel", "MB", bench.raw_upload),
-            Case(PRODUCT, "verify", "MB", bench.verify),
-            Case(RAW, "verify", "MB", bench.raw_verify),
+            Case(PRODUCT, "read", "MB", bench.read),
+            Case(RAW, "read", "MB", bench.raw_read),
+            Case(PRODUCT, "verify", "files", bench.verify),
+            Case(RAW, "verify", "files", bench.raw_verify),
+            Case(PRODUCT, "prove", "proofs", bench.prove),
+            Case(RAW, "prove", "proofs", bench.raw_prove),
         ]
 
 
@@ -267,7 +298,9 @@ EVIDENCE = Suite(
     cases={
         "upload": "upload until the server has verified everything; limit: copy with both hashes, synced",
         "upload-100-parallel": f"over {CONNECTIONS} connections at once; the server stays below {MAX_SERVER_MB} MB",
-        "verify": "read the originals back over HTTP, compare both hashes; limit: read and hash from disk",
+        "read": "read the originals back over HTTP, compare both hashes; limit: read and hash from disk",
+        "verify": f"check the bundle of {BUNDLE_FILES:,} files with the stand-alone script; limit: read and hash them",
+        "prove": f"inclusion proofs over HTTP in a log of {LOG_LEAVES:,} leaves; limit: as many node hashes",
     },
     open=_open,
 )

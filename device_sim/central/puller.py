@@ -170,11 +170,11 @@ class Puller:
         size, root = self.store.newest_head()
         if (head["size"], head["root"]) == (size, root):
             return True
-        if self._key is None or head["origin"] != self._key.name:
-            self._key = self._load_key()  # a successor's has another name, and is handed over like the first one
+        if self._key is None or head["origin"] != self._key.name or head["key_id"] != self._key.key_id().hex():
+            self._key = self._load_key()  # a rotated key, and a successor's, are handed over like the first one
         check_head(head, self._key)
         trusted = self.store.get("verifier")
-        if trusted and trusted != self._key.encode():
+        if trusted and parse_verifier_key(trusted).name != self._key.name:
             leaf, proof = self.link.first_leaf(head["size"])
             check_successor((size, root), parse_verifier_key(trusted), head, leaf, proof)
             self._closed = True

@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from device_sim.handheld.link import Link, Refused
 from device_sim.handheld.store import EvidenceFile, HandheldStore
-from sync.checkpoints import parse_verifier_key
+from sync.checkpoints import CheckpointError, parse_verifier_key
+from sync.key_rotation import follow
 
 DOMAIN = b"fieldproof-custody-receipt-v1\n"
 SERVER_KEY = "server_key"
-"""Setting: the verifier key whose receipts count."""
+"""Setting: the verifier keys whose receipts count, one a line: the first, and those that followed it."""
 KEEP_MS = 30 * 86_400_000
 """How long a copy stays after its receipt."""
 TABLE = "custody_receipts"
@@ -87,14 +88,26 @@ class Receipts:
         if not isinstance(receipt, dict):
             return False
         row = {name: receipt.get(name, "") for name in ("statement", "signature", "key")} | {"id": evidence.id}
+        self._follow(str(row["key"]), receipt.get("rotations", []))
         self._check(row, evidence)
         self._table.insert({**row, "at_ms": now_ms, "deleted": 0})
         return True
 
+    def _follow(self, given: str, notes: list[str]) -> None:
+        """Trust a key that the trusted one has named as its successor, beside it: older receipts still count."""
+        trusted = self.store.get(SERVER_KEY).splitlines()
+        if not trusted or any(_same_key(one, given) for one in trusted):
+            return
+        try:
+            found = follow(parse_verifier_key(trusted[-1]), notes, is_signed)
+        except (CheckpointError, ValueError) as error:
+            raise UntrustedReceipt(f"the key cannot be followed: {error}") from error
+        self.store.put(SERVER_KEY, "\n".join([*trusted, *(key.encode() for key in found)]))
+
     def _check(self, row: dict[str, Any], evidence: EvidenceFile) -> None:
         """Verify signature, key, and that the statement is about these very bytes."""
         trusted = self.store.get(SERVER_KEY)
-        if trusted and not _same_key(trusted, str(row["key"])):
+        if trusted and not any(_same_key(one, str(row["key"])) for one in trusted.splitlines()):
             raise UntrustedReceipt(f"{evidence.id}: signed by another key than the one that counts")
         try:
             key = Ed25519PublicKey.from_public_bytes(parse_verifier_key(str(row["key"])).public_key)
@@ -108,6 +121,15 @@ class Receipts:
             raise UntrustedReceipt(f"{evidence.id}: the receipt is about something else")
         if not trusted:
             self.store.put(SERVER_KEY, str(row["key"]))
+
+
+def is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Tell whether an Ed25519 signature is right."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _same_key(trusted: str, given: str) -> bool:

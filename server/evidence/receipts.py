@@ -17,7 +17,7 @@ from server.errors import Problem
 from server.evidence.hashing import Digest
 from server.evidence.models import DECLARED, UNSETTLED, VERIFIED, WAITING, Evidence, Upload
 from server.evidence.placing import Declared
-from server.prooflog.keys import load_key
+from server.prooflog.keys import load_key, rotations
 from server.records.models import Act
 from server.runtime import Runtime
 from server.web.body import parse_json
@@ -107,4 +107,5 @@ def _sign(rt: Runtime, members: dict[str, Any]) -> dict[str, Any]:
     key = load_key(rt.settings)
     statement = json.dumps({"v": 1, **members}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     signature = base64.urlsafe_b64encode(key.sign(DOMAIN + statement.encode())).rstrip(b"=").decode()
-    return {**members, "statement": statement, "signature": signature, "key": key.verifier.encode()}
+    proof = {"statement": statement, "signature": signature, "key": key.verifier.encode()}
+    return {**members, **proof, "rotations": rotations(rt.settings)}

@@ -19,7 +19,7 @@ from schemas.proof_log import (
 )
 from server.errors import Problem
 from server.prooflog import service, witnesses
-from server.prooflog.keys import load_key
+from server.prooflog.keys import load_key, rotations
 from server.prooflog.models import Head
 from server.prooflog.timestamps import first_stamp
 from server.prooflog.witnesses import cosignatures
@@ -188,14 +188,15 @@ def leaf(index: int) -> dict[str, Any]:
 @blp.route("/key", methods=["GET"])
 @require(*READERS)
 @blp.response(200, KeySchema)
-def key() -> dict[str, str]:
-    """Return the public key that heads are signed with."""
+def key() -> dict[str, Any]:
+    """Return the public key that heads are signed with, and the notes by which it followed the ones before."""
     verifier = load_key(runtime().settings).verifier
     return {
         "name": verifier.name,
         "key_id": verifier.key_id().hex(),
         "public_key": base64.urlsafe_b64encode(verifier.public_key).rstrip(b"=").decode(),
         "verifier": verifier.encode(),
+        "rotations": rotations(runtime().settings),
     }
 
 

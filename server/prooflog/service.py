@@ -27,7 +27,8 @@ from sync.merkle import MAX_SIZE, Frontier, consistency_proof, inclusion_proof, 
 
 T = TypeVar("T")
 _LEAVES, _PENDING = cast(Table, Leaf.__table__), cast(Table, PendingLeaf.__table__)
-KINDS = ("behavior", "journal-head", "evidence", "erasure", "draw")
+ROTATION = "log-key"
+KINDS = ("behavior", "journal-head", "evidence", "erasure", "draw", ROTATION)
 """What leaves are about."""
 MAX_LEAF_BYTES = 4096
 """A leaf is a commitment, not a document."""
@@ -75,8 +76,8 @@ def sequence_step(session: Session, rt: Runtime) -> int:
     """
     if session.execute(select(PendingLeaf.id).limit(1)).first() is None:
         return 0
-    key = load_key(rt.settings)
-    log = _lock_log(session, key)
+    log = _lock_log(session, load_key(rt.settings))
+    key = load_key(rt.settings)  # behind the lock: it may just have been rotated
     waiting = session.execute(_WAITING.limit(MAX_STEP_LEAVES)).all()
     if not waiting:
         return 0  # another worker was faster

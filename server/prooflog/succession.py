@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from server.errors import Problem
-from server.prooflog.keys import load_key, next_key, promote_next_key, verify_signature
+from server.prooflog.keys import former_keys, load_key, next_key, promote_next_key, verify_signature
 from server.prooflog.models import Cosignature, Head, Leaf, PendingLeaf, ProofLog, Tile, Timestamp
 from server.prooflog.service import MAX_LEAF_BYTES, checkpoint_of, latest_head
 from server.runtime import Runtime
@@ -42,7 +42,7 @@ def succeed(session: Session, rt: Runtime, last_head: str) -> bool:
         return False
     note = last_head.encode()
     try:
-        known = open_checkpoint(note, [key.verifier], verify_signature)
+        known = open_checkpoint(note, [key.verifier, *former_keys(rt.settings)], verify_signature)
     except CheckpointError as error:
         raise Problem("bad-signature", field="last_head", detail=f"not a head of this log: {error}") from error
     if len(note) > MAX_LEAF_BYTES:  # with many witnesses: the log's own signature is what counts

@@ -1,12 +1,13 @@
 """Recomputing the whole proof log from its leaves and naming everything that does not fit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from server.prooflog.keys import load_key, verify_signature
+from server.prooflog.keys import former_keys, load_key, verify_signature
 from server.prooflog.models import Head, Leaf, ProofLog, Tile
+from server.prooflog.service import ROTATION
 from server.prooflog.tiles import StoredTiles
 from server.runtime import Runtime
 from sync.checkpoints import Checkpoint, VerifierKey
@@ -58,7 +59,8 @@ def verify_log(session: Session, rt: Runtime) -> tuple[int, list[str]]:
         newest = session.execute(select(func.max(Head.size))).scalar_one_or_none() or 0
         if newest != log.size:
             findings.name(f"the newest head covers {newest} leaves of {log.size}")
-        heads = _Heads(session, log.origin, load_key(rt.settings).verifier, findings)
+        keys = [*former_keys(rt.settings), load_key(rt.settings).verifier]
+        heads = _Heads(session, log.origin, keys, findings)
         size = _replay(session, heads, findings)
         heads.finish()
         if size is not None:
@@ -82,6 +84,8 @@ def _replay(session: Session, heads: "_Heads", findings: _Findings) -> int | Non
                 # go on with the stored hash: if the tree confirms it, only the bytes were changed
                 findings.name(f"leaf {row.index} ({row.kind} {row.ref}): its bytes do not have the stored hash")
             made += frontier.append(row.hash)
+            if row.kind == ROTATION:
+                heads.replaced(row.ref)
             heads.check(frontier)
         _compare(session, made, findings)
         session.expunge_all()
@@ -124,13 +128,21 @@ def _chunks(session: Session) -> Iterator[list[Leaf]]:
 class _Heads:
     """The stored heads in order, each checked when the replay reaches its size."""
 
-    def __init__(self, session: Session, origin: str, key: VerifierKey, findings: _Findings) -> None:
+    def __init__(self, session: Session, origin: str, keys: Sequence[VerifierKey], findings: _Findings) -> None:
         self._origin = origin
-        self._key = VerifierKey(origin, key.public_key)
+        self._keys = {key.key_id().hex(): key for key in (VerifierKey(origin, one.public_key) for one in keys)}
+        """Keys that may sign from here on, the oldest first."""
+        self._gone: set[str] = set()
         self._findings = findings
         query = select(Head.size, Head.root, Head.at_ms, Head.key_id, Head.signature).order_by(Head.size)
         self._waiting = list(session.execute(query))[::-1]
         self._last_ms = 0
+
+    def replaced(self, key_id: str) -> None:
+        """Note that a key has taken the place of those before it."""
+        while key_id in self._keys and next(iter(self._keys)) != key_id:
+            self._gone.add(gone := next(iter(self._keys)))
+            del self._keys[gone]
 
     def check(self, frontier: Frontier) -> None:
         """Check the heads of the size that the replay has reached."""
@@ -138,11 +150,11 @@ class _Heads:
             size, root, at_ms, key_id, signature = self._waiting.pop()
             if root != frontier.root():
                 self._findings.name(f"head {size}: its root is not that of the first {size} leaves")
-            if key_id != self._key.key_id().hex():
-                self._findings.name(f"head {size}: signed with another key ({key_id})")
-            elif not verify_signature(
-                self._key.public_key, signature, Checkpoint(self._origin, size, root, at_ms).body()
-            ):
+            key = self._keys.get(key_id)
+            if key is None:
+                which = "a key that had been replaced" if key_id in self._gone else "another key"
+                self._findings.name(f"head {size}: signed with {which} ({key_id})")
+            elif not verify_signature(key.public_key, signature, Checkpoint(self._origin, size, root, at_ms).body()):
                 self._findings.name(f"head {size}: its signature does not verify")
             if at_ms < self._last_ms:
                 self._findings.name(f"head {size}: is dated before the head in front of it")

@@ -18,12 +18,12 @@ pytestmark = pytest.mark.slow
 CASES = {
     "sync": ("push-25", "push-200", "push-500", "update-200", "pull"),
     "feed": ("first-sync", "second-sync", "stream", "stream-zstd"),
-    "evidence": ("upload", "upload-100-parallel", "verify"),
+    "evidence": ("upload", "upload-100-parallel", "read", "verify", "prove"),
     "prove": ("append", "prove"),
 }
 INGEST = ("sqlite", "sqlite-rules", "postgresql", "drain", "latency-5k", "nats")
 RECORDS = 40
-SIZES = {"upload-100-parallel": ("100 ", "140 "), "verify": "140 "}
+SIZES = {"upload-100-parallel": ("100 ", "140 "), "read": "140 "}
 """How the notes of cases begin that have a size of their own: a hundred uploads, and whatever was uploaded by then."""
 MEMBERS = {"system", "case", "rate_per_s", "unit", "p50_ms", "p99_ms", "peak_rss_mb", "note"}
 
@@ -51,6 +51,18 @@ def test_benchmark_measures_the_product_and_its_limit(
     if name == "sync":
         assert [row["missed"] for row in rows if "missed" in row] == [0]
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_log_is_measured_on_top_of_a_large_one(tmp_path: Path) -> None:
+    """The worker continues a tree that was written at once, and its head proves random leaves of it."""
+    out = tmp_path / "out.json"
+    result = CliRunner().invoke(bench, ["log", "--records", "10000", "--seconds", "1", "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(out.read_text("utf-8"))
+    assert [(row["case"], row["system"]) for row in rows] == [
+        (case, system) for case in ("append-10k", "prove-10k") for system in (PRODUCT, RAW)
+    ]
+    assert rows[0]["note"].startswith("5,000 leaves on top of 5,000 ")
 
 
 def test_ingest_is_compared_with_stock(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from device_sim.bench.frame import BenchFailed, Options
+from device_sim.bench.grown_log import leaf_bytes
 from device_sim.bench.installation import Installation
 from device_sim.bench.light_client import Answer
-from device_sim.bench.prove_suite import ProveBench, leaf_bytes
+from device_sim.bench.prove_suite import ProveBench
 from device_sim.bench.segments import Segment
 from device_sim.bench.sync_suite import Pushed
 from device_sim.demo.programs import Program

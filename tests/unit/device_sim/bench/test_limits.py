@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from device_sim.bench.evidence_suite import both_hashes, raw_copy, raw_verify
 from device_sim.bench.frame import BenchFailed
+from device_sim.bench.grown_log import leaf_bytes
 from device_sim.bench.own_process import in_own_process
-from device_sim.bench.prove_suite import leaf_bytes, raw_append, raw_prove
+from device_sim.bench.prove_suite import raw_append, raw_prove
+from device_sim.bench.raw_evidence import both_hashes, raw_copy, raw_read
 from server.prooflog.service import MAX_LEAF_BYTES
 
 SM3_OF_ABC = "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
@@ -41,15 +42,15 @@ def test_raw_copy_copies(tmp_path: Path) -> None:
     assert len(measured.latencies_s) == 1
 
 
-def test_raw_verify_notices_a_change(tmp_path: Path) -> None:
+def test_raw_read_notices_a_change(tmp_path: Path) -> None:
     """The limit of verifying compares: a changed file fails it."""
     path = tmp_path / "one"
     path.write_bytes(b"abc")
     declared = {path: both_hashes(b"abc")}
-    assert raw_verify(declared).count == pytest.approx(3e-6)
+    assert raw_read(declared).count == pytest.approx(3e-6)
     path.write_bytes(b"abd")
     with pytest.raises(BenchFailed, match="one"):
-        raw_verify(declared)
+        raw_read(declared)
 
 
 @pytest.mark.parametrize(("leaves", "hashed"), [(1, 1), (2, 3), (7, 13), (8, 15)])

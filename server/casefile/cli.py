@@ -10,7 +10,7 @@ from server.casefile import verify_bundle
 from server.casefile.writing import export_case
 from server.config import load_settings
 from server.errors import Problem
-from server.prooflog.keys import PUBLIC_FILE
+from server.prooflog.keys import FORMER_FILE, PUBLIC_FILE
 from server.runtime import build_runtime
 
 
@@ -34,6 +34,8 @@ def export(case: str, out: Path | None, by: str) -> None:
 
 
 def verify(bundle: Path, key: Path | None) -> NoReturn:
-    """Check a bundle offline and exit with 1 if anything does not hold; without a key, that of this installation."""
-    trusted = key or load_settings().keys_dir / PUBLIC_FILE
-    sys.exit(verify_bundle.main(str(bundle), str(trusted)))
+    """Check a bundle offline and exit with 1 if anything does not hold; without a key, those of this installation."""
+    keys_dir = load_settings().keys_dir
+    former = keys_dir / FORMER_FILE
+    trusted = [key] if key else [keys_dir / PUBLIC_FILE, *([former] if former.exists() else [])]
+    sys.exit(verify_bundle.main(str(bundle), *map(str, trusted)))

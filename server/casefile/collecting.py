@@ -26,6 +26,8 @@ from server.records.models import Act, SyncedRecord
 
 MAX_ACTS = 100_000
 """Most acts in one bundle."""
+MAX_EVIDENCE = 10_000
+"""Most pieces of evidence in one bundle."""
 EXTENSIONS = {
     "image/jpeg": "jpg", "image/png": "png", "image/heic": "heic", "application/pdf": "pdf", "video/mp4": "mp4",
     "audio/mpeg": "mp3", "audio/mp4": "m4a", "text/csv": "csv", "application/json": "json",
@@ -58,7 +60,7 @@ def collect(session: Session, inspection: str) -> Case:
 
     Raises:
         Problem: `not-found`: there is no such inspection; `unavailable`: the log has no head yet, or does not cover
-            the case yet.
+            the case yet; `limit-exceeded`: too many acts or too much evidence.
     """
     root = session.get(SyncedRecord, ("inspection", inspection))
     if root is None:
@@ -67,7 +69,7 @@ def collect(session: Session, inspection: str) -> Case:
     rows = [root, *session.execute(children.order_by(SyncedRecord.kind, SyncedRecord.id)).scalars()]
     acts = _acts(session, [(row.kind, row.id) for row in rows])
     runs = journal_runs(session, acts)
-    evidence = list_evidence(session, inspection)
+    evidence = bundled_evidence(session, inspection)
     behaviors = list(
         session.execute(
             select(Behavior).where(Behavior.inspection == inspection).order_by(Behavior.id, Behavior.version)
@@ -87,6 +89,18 @@ def collect(session: Session, inspection: str) -> Case:
         behaviors=[_behavior_row(row) for row in behaviors],
         proof_log=_proofs(session, refs),
     )
+
+
+def bundled_evidence(session: Session, inspection: str) -> list[Evidence]:
+    """Return all evidence of a case: a bundle never leaves some of it out.
+
+    Raises:
+        Problem: `limit-exceeded`.
+    """
+    found = list_evidence(session, inspection, MAX_EVIDENCE + 1)
+    if len(found) > MAX_EVIDENCE:
+        raise Problem("limit-exceeded", field="case", detail="too much evidence for one bundle", limit=MAX_EVIDENCE)
+    return found
 
 
 def _acts(session: Session, keys: Sequence[tuple[str, str]]) -> list[Act]:

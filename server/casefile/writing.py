@@ -25,12 +25,11 @@ from typing import Any, BinaryIO
 
 from sqlalchemy.orm import Session
 
-from server.casefile.collecting import Case, Row, collect
+from server.casefile.collecting import Case, Row, bundled_evidence, collect
 from server.casefile.record import MAX_PICTURES, record_of, typeset
 from server.evidence import ledger
 from server.evidence.derivatives import THUMBNAIL, find_derivative
 from server.evidence.models import VERIFIED
-from server.evidence.service import list_evidence
 from server.evidence.stores import open_store
 from server.prooflog.keys import SigningKey, load_key
 from server.runtime import Runtime
@@ -59,7 +58,7 @@ def export_case(rt: Runtime, inspection: str, path: Path, *, actor: str, tell: P
         OSError: the bundle cannot be written, or evidence not read.
     """
     with rt.db.write() as session:
-        for row in list_evidence(session, inspection):
+        for row in bundled_evidence(session, inspection):
             if row.status == VERIFIED and (locked := ledger.lock_evidence(session, row.id)) is not None:
                 ledger.append(session, rt, locked, "export", actor=actor, detail={"case": inspection})
     with rt.db.read() as session:

@@ -143,9 +143,9 @@ def manifest(session: Session, inspection_id: str) -> Manifest:
     )
 
 
-def list_evidence(session: Session, inspection_id: str) -> list[Evidence]:
-    """Return an inspection's evidence rows, oldest first, at most :data:`MAX_LISTED`."""
-    query = select(Evidence).where(Evidence.inspection == inspection_id).order_by(Evidence.id).limit(MAX_LISTED)
+def list_evidence(session: Session, inspection_id: str, limit: int = MAX_LISTED) -> list[Evidence]:
+    """Return an inspection's evidence rows, oldest first, at most `limit`."""
+    query = select(Evidence).where(Evidence.inspection == inspection_id).order_by(Evidence.id).limit(limit)
     return list(session.scalars(query))
 
 

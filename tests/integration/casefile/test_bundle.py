@@ -1,5 +1,6 @@
 """Case bundles: complete, checkable offline, and whatever is changed is named."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server.casefile import verify_bundle
+from server.casefile import collecting, verify_bundle
 from server.casefile.writing import LISTS, export_case
 from server.errors import Problem
 from server.runtime import Runtime
@@ -119,6 +120,17 @@ def _drop_custody(files: dict[str, bytes]) -> None:
     put(files, "evidence", [row])
 
 
+def _rewrite_custody(files: dict[str, bytes]) -> None:
+    """Another upload, and every hash after it made anew, the head too."""
+    (row,) = rows(files, "evidence")
+    prev, made = "", []
+    for entry in row["custody"]:  # type: ignore[attr-defined]
+        members = json.loads(entry) | {"prev": prev}
+        made.append(json.dumps(members).replace("device:", "device:x"))
+        prev = hashlib.sha256(b"fieldproof-custody-v1\n" + made[-1].encode()).hexdigest()
+    put(files, "evidence", [row | {"custody": made, "custody_head": prev}])
+
+
 def _drop_header(files: dict[str, bytes]) -> None:
     changed = rows(files, "journals")
     del max(changed, key=lambda run: len(str(run["headers"])))["headers"][1]  # type: ignore[attr-defined]
@@ -166,6 +178,7 @@ def _other_photo(files: dict[str, bytes]) -> None:
         (_change_row("evidence", 0, "sha256", "a", "b"), "no act declares it"),
         (_change_row("evidence", 0, "custody", "account:sample", "account:other"), "its chain of custody was changed"),
         (_drop_custody, "its chain of custody was changed or cut short"),
+        (_rewrite_custody, "lacks the entry that the proof log names"),
         (_other_photo, "the file is not what was captured"),
         (_change_row("behaviors", 0, "content", "2026", "2025"), "its content is not what its leaf commits to"),
         (_drop_leaf, "is not in it"),
@@ -213,6 +226,14 @@ def test_what_is_no_bundle_is_said(case: ClosedCase, tmp_path: Path, capsys: pyt
     said = capsys.readouterr().out
     assert "Traceback" not in said
     assert said.count("not readable") == 3
+
+
+def test_no_evidence_is_left_out(case: ClosedCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case past the limit is refused whole, never cut."""
+    monkeypatch.setattr(collecting, "MAX_EVIDENCE", 0)
+    with pytest.raises(Problem) as refused:
+        case.export()
+    assert (refused.value.code, refused.value.limit) == ("limit-exceeded", 0)
 
 
 def test_an_unknown_case_is_refused(case: ClosedCase, rt: Runtime, tmp_path: Path) -> None:

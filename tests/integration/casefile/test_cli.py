@@ -34,6 +34,18 @@ def test_export_and_verify(case: ClosedCase, tmp_path: Path) -> None:
     assert "not the one that was signed" in said
 
 
+def test_bundle_outlives_the_key_that_signed_it(case: ClosedCase, tmp_path: Path) -> None:
+    """Written before a rotation, it verifies with all keys of the installation, but not with the new key alone."""
+    bundle = tmp_path / "out.zip"
+    assert run(case, "export", case.world.inspection, "--out", str(bundle))[0] == 0
+    assert run(case, "rotate-secret", "proof-log")[0] == 0
+    assert run(case, "verify", str(bundle))[0] == 0
+    code, said = run(case, "verify", str(bundle), "--key", str(case.rt.settings.keys_dir / PUBLIC_FILE))
+    assert (code, said.splitlines()[0]) == (1, "signature: BUNDLE.sig is not signed by the given key")
+    assert run(case, "export", case.world.inspection, "--out", str(bundle))[0] == 0
+    assert run(case, "verify", str(bundle))[0] == 0
+
+
 @pytest.mark.parametrize("name", ["0190a0b0-0000-7000-8000-00000000ffff", "../secrets"])
 def test_an_unknown_case_is_one_line(case: ClosedCase, tmp_path: Path, name: str) -> None:
     """No traceback, no file."""

@@ -13,6 +13,8 @@ from device_sim.handheld.link import Link, Refused
 from device_sim.handheld.receipts import KEEP_MS, SERVER_KEY, Receipts, UntrustedReceipt
 from device_sim.handheld.store import EvidenceFile, HandheldStore
 from server.evidence.settlement import reconcile_step, sweep_step
+from server.prooflog.keys import rotations
+from server.prooflog.rotation import rotate_key
 from server.records.models import Act
 from server.runtime import Runtime
 from tests.conftest import FakeClock
@@ -237,3 +239,27 @@ def test_missing_evidence_is_listed(
     elsewhere = sign_in("operator", region="4202")
     assert json_of(client.get(f"{URL}/missing", headers=elsewhere))["total"] == 0
     assert problem_of(client.get(f"{URL}/missing?limit=0", headers=headers))[:2] == (422, "invalid-field")
+
+
+def test_rotated_key_is_followed(
+    handheld: HandheldStore, link: DeviceLink, rt: Runtime, tus: Tus, declared: Declare
+) -> None:
+    """Receipts of the new key count because the old one named it, those of the old one still do, and no others."""
+    receipts, copy = receipts_of(handheld, link), handheld.evidence_folder / "photo.jpg"
+    declared()
+    tus.send(PHOTO)
+    assert receipts.collect(NOW_MS) == 1
+    rotate_key(rt)
+    receipts.start_over()
+    notes = rotations(rt.settings)
+    link.change = lambda receipt: receipt.update({"rotations": []})  # type: ignore[dict-item]  # a list in the answer
+    with pytest.raises(UntrustedReceipt, match="another key"):
+        receipts.collect(NOW_MS)
+    link.change = lambda receipt: receipt.update({"rotations": [notes[0].replace("— ", "- ")]})  # type: ignore[dict-item]
+    with pytest.raises(UntrustedReceipt, match="cannot be followed"):
+        receipts.collect(NOW_MS)
+    link.change = lambda _receipt: None
+    assert receipts.collect(NOW_MS) == 1
+    assert len(handheld.get(SERVER_KEY).splitlines()) == 2
+    assert receipts.delete_copies(NOW_MS + KEEP_MS) == 1
+    assert not copy.exists()

@@ -31,7 +31,10 @@ from sync.registers import RecordState
 MAX_PICTURES = 60
 """Most photos shown; the list of evidence names all of them."""
 ROLES = {"lead": "主办", "second": "协办", "party": "当事人"}
-STATUSES = {"verified": "已核验", "declared": "未收到", "rejected": "不符，未采用"}
+STATUSES = {
+    "verified": "已核验", "declared": "未收到", "waiting": "待核验", "rejected": "不符，未采用", "erased": "依法删除",
+}  # fmt: skip
+MEDIA = {"image": "照片", "audio": "录音", "video": "录像", "application/pdf": "PDF 文档", "text/csv": "数据摘录"}
 UNDECIDED = "存在争议，尚未裁决"
 ZONE = LOCAL_ZONE
 
@@ -64,7 +67,8 @@ def record_of(session: Session, case: Case, pictures: Mapping[str, bytes] | None
     checklist = session.get(Checklist, fields["checklist"]) if fields.get("checklist") else None
     answers = [decode_state(line) for (kind, _), line in lines.items() if kind == "answer"]
     orders = [decode_state(line) for (kind, _), line in lines.items() if kind == "rectification"]
-    shown = [row for row in case.evidence if row["id"] in (pictures or {})]
+    shown = {row["id"]: f"证据 {n}　{row['caption'] or ''}".rstrip("　") for n, row in enumerate(case.evidence, 1)}
+    shown = {one: caption for one, caption in shown.items() if one in (pictures or {})}
     texts = {
         "number": next((row["number"] for row in case.behaviors if row["kind"] == "inspection"), ""),
         "inspection": case.inspection,
@@ -86,12 +90,12 @@ def record_of(session: Session, case: Case, pictures: Mapping[str, bytes] | None
         "orders": [_order(one) for one in orders],
         "notes": [str(note) for note in fields.get("notes") or []],
         "evidence": [_evidence(number, row) for number, row in enumerate(case.evidence, 1)],
-        "pictures": [[row["id"], row["caption"] or ""] for row in shown],
+        "pictures": [[one, caption] for one, caption in shown.items()],
         "signatures": _signatures(case, fields, officers),
         "party_signed": any(one["role"] == "party" for one in fields.get("signatures") or []),
         "digest": hashlib.sha256(lines["inspection", case.inspection]).hexdigest(),
     }
-    return Record(texts, {row["id"]: (pictures or {})[row["id"]] for row in shown})
+    return Record(texts, {one: (pictures or {})[one] for one in shown})
 
 
 def typeset(record: Record, made_at: datetime) -> bytes:
@@ -125,7 +129,8 @@ def _label(table: str, code: str | None, day: date | None) -> str:
 
 
 def _time(at: datetime) -> str:
-    return f"{at.astimezone(ZONE):%Y年%m月%d日 %H:%M}"
+    local = at.astimezone(ZONE)
+    return f"{local.year}年{local.month}月{local.day}日 {local:%H:%M}"  # official texts write no leading zeros
 
 
 def _instant(text: str | None) -> str:
@@ -179,14 +184,12 @@ def _order(state: RecordState) -> list[str]:
 
 
 def _evidence(number: int, row: Row) -> list[str]:
-    verified = {"verified": "已核验", "declared": "未收到", "rejected": "不符，未采用"}.get(
-        row["status"], row["status"]
-    )
+    verified = STATUSES.get(row["status"], row["status"])
     flags = "；有疑点待核" if row["flags"] else ""
     media = row["media_type"] or ""
     return [
         str(number),
-        media,
+        MEDIA.get(media, MEDIA.get(media.partition("/")[0], "文件")),
         _instant(row["captured_at"]),
         row["sha256"] or "",
         f"{verified}{flags}",

@@ -21,7 +21,7 @@ GARBAGE_THRESHOLD = 50_000
 """So many more objects made than freed, and the youngest are looked through for cycles."""
 
 
-def _set_aside(*_: object) -> None:
+def _set_aside(_server: object, _worker: object) -> None:
     """Leave what all workers share out of every search for garbage: searching writes to it, so each would have its own.
 
     Master and two fresh workers together then hold 156 MB and not 225.

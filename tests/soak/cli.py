@@ -47,7 +47,7 @@ def soak(*, kills: int, seed: int, photos: int | None, home: Path | None) -> Non
         ("推送 pushes answered", tally.pushes),
         ("无回应的推送 pushes left unanswered", tally.unanswered),
         ("其中已提交 of those committed", tally.arrived),
-        ("丢失或改变 lost or changed", 1 if failure else 0),
+        ("失败（丢失、改变或未能启动） lost, changed, or not up again", 1 if failure else 0),
         ("秒 seconds", round(time.monotonic() - started)),
     ):
         table.add_row(name, f"{value:,}")

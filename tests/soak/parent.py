@@ -12,7 +12,8 @@ from typing import IO, cast
 
 from tests.soak.load import SoakFailed
 
-READY_S = 30.0
+READY_S = 120.0
+"""Seconds for a start, even on a machine that does much else: only a server that never comes is a fault."""
 
 
 class Parent:

@@ -37,7 +37,8 @@ LONGEST_LIFE_S = 0.6
 """From the first push on, which takes a tenth of a second; later ones take a few milliseconds."""
 SILENT_LIVES = 2
 """After so many without an answer, as on a busy machine, a life is measured from its first answer."""
-READY_S = 30.0
+READY_S = 120.0
+"""Seconds for a start, even on a machine that does much else: only a server that never comes is a fault."""
 PAGE = 500
 WORKER_EVERY = 100
 """Kills between two rounds of the background steps, so that proofs grow too."""

@@ -4,19 +4,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Response, request
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schemas.codes import Code
-from schemas.kinds.base import ID, MAX_LABEL_CHARS
+from schemas.kinds.base import ID, Text
 from server.audit.api import ChangePage, page_place
 from server.audit.service import ChangeQuestion, find_changes
 from server.entities import importing, merging, service
 from server.entities.models import Entity
 from server.errors import Problem
 from server.registers.blueprint import EXPORT_PAGE, export_file, uploaded
-from server.registers.definition import Region
+from server.registers.definition import Region, label
 from server.registers.report import ImportReport
 from server.registers.schemas import ExportQuery, ImportQuery, ImportView
 from server.registers.tables import read_rows
@@ -73,9 +73,9 @@ class EntityPage(Schema):
 class ChangeBody(Schema):
     """What changes, and why."""
 
-    name = fields.String(validate=validate.Length(1, MAX_LABEL_CHARS))
-    registered_address = fields.String(validate=validate.Length(1, MAX_LABEL_CHARS))
-    operating_address = fields.String(validate=validate.Length(1, MAX_LABEL_CHARS))
+    name = Text(validate=label())
+    registered_address = Text(validate=label())
+    operating_address = Text(validate=label())
     sector = Code("sector")
     entity_type = Code("entity_type")
     region = Region()
@@ -84,6 +84,14 @@ class ChangeBody(Schema):
     datum = fields.String(validate=validate.OneOf(importing.DATUMS))
     status = fields.String(validate=validate.OneOf(("active", "closed")))
     reason = fields.String(required=True, validate=validate.Length(1, MAX_REASON_CHARS))
+
+    @validates_schema
+    def _whole_position(self, data: Mapping[str, Any], **_: Any) -> None:  # noqa: ANN401 - marshmallow's
+        """A position is given whole, with its datum: one that is not named may lie hundreds of metres off."""
+        given = [name for name in service.POSITION if name in data]
+        if given and len(given) < len(service.POSITION):
+            missing = next(name for name in service.POSITION if name not in data)
+            raise ValidationError("位置须连同坐标系一并给出 / a position is given whole, with its datum", missing)
 
 
 class GradeBody(Schema):

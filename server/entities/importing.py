@@ -43,7 +43,8 @@ CODES = {
 """The codes that each coded column may hold; an entity need not be sorted into a sector."""
 DATUMS = ("WGS-84", "CGCS2000")
 
-TEXTS = tuple(name for name in (*COLUMNS, *OPTIONAL) if name not in ("lat", "lon"))
+TEXTS = (*(name for name in (*COLUMNS, *OPTIONAL) if name not in ("lat", "lon", "sector")), "sector")
+"""Columns that hold a text; the last one alone may be empty."""
 EXPORTED = (*COLUMNS, *OPTIONAL)
 """Columns of an export, which imports again unchanged."""
 One = TypeVar("One")
@@ -150,7 +151,8 @@ def _check_texts(values: dict[str, Any]) -> Problem | None:
     """Look at all texts at once; only where something is wrong, at each."""
     try:
         texts = [values[name] for name in TEXTS]
-        if len(max(texts, key=len)) <= MAX_LABEL_CHARS and not UNSTORABLE.search("".join(texts)):
+        bounded = len(max(texts, key=len)) <= MAX_LABEL_CHARS and not UNSTORABLE.search("".join(texts))
+        if bounded and all(map(str.strip, texts[:-1])):
             return None
     except (KeyError, TypeError):
         pass
@@ -159,7 +161,8 @@ def _check_texts(values: dict[str, Any]) -> Problem | None:
             return Problem("invalid-field", field=name, detail="is missing")
     for name in TEXTS:
         value = values[name]
-        if not isinstance(value, str) or len(value) > MAX_LABEL_CHARS or UNSTORABLE.search(value):
+        blank = isinstance(value, str) and not value.strip() and name != "sector"
+        if blank or not isinstance(value, str) or len(value) > MAX_LABEL_CHARS or UNSTORABLE.search(value):
             return Problem("invalid-field", field=name, detail=f"is not a text of up to {MAX_LABEL_CHARS} characters")
     return None
 

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marshmallow import validate
 from sqlalchemy.orm import Session
 
 from schemas.codes import Code
 from schemas.kinds.base import Text
 from server.officers.models import LONG_AGO, Officer
 from server.officers.service import publish_officers
-from server.registers.definition import Moment, Names, PlacedSchema, Register, described
+from server.registers.definition import Moment, Names, PlacedSchema, Register, described, label
 from server.registers.service import Keeper
 from server.runtime import Runtime
 
@@ -20,16 +19,14 @@ MAX_NAME_CHARS = 64
 class OfficerSchema(PlacedSchema):
     """An officer; an empty scope covers all sectors of the department."""
 
-    name = Text(required=True, validate=validate.Length(1, MAX_NAME_CHARS), metadata=described("姓名", "name"))
+    name = Text(required=True, validate=label(MAX_NAME_CHARS), metadata=described("姓名", "name"))
     certificate_number = Text(
-        required=True, validate=validate.Length(1, 64), metadata=described("执法证号", "certificate number", fixed=True)
+        required=True, validate=label(64), metadata=described("执法证号", "certificate number", fixed=True)
     )
     certificate_valid_from = Moment(load_default=LONG_AGO, metadata=described("证件有效期起", "valid from"))
     certificate_valid_until = Moment(required=True, last=True, metadata=described("证件有效期止", "valid until"))
     scope = Names(Code("sector"), load_default=list, metadata=described("执法领域", "scope"))
-    department = Text(
-        required=True, validate=validate.Length(1, 32), metadata=described("部门", "department", filtered=True)
-    )
+    department = Text(required=True, validate=label(32), metadata=described("部门", "department", filtered=True))
 
     def fault(self, values: Mapping[str, Any]) -> tuple[str, str] | None:
         """A certificate ends after it begins."""

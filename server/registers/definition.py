@@ -5,6 +5,7 @@ unknown references, the masking of personal values and the pages: a register is 
 """
 
 import copy
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -249,15 +250,14 @@ class Register:
         return loose
 
 
-def label() -> validate.Length:
-    """Return the bounds of a label that must be given."""
-    return validate.Length(1, MAX_LABEL_CHARS)
+def label(max_chars: int = MAX_LABEL_CHARS) -> list[validate.Validator]:
+    """Return the bounds of a text that must be given: blanks say nothing."""
+    return [validate.Length(1, max_chars), validate.Regexp(r".*\S", re.DOTALL, error="空白 / must not be blank")]
 
 
 def record_number() -> Text:
     """Return the field of a record's number, by which imports and references know it."""
-    length = validate.Length(1, MAX_KEY_CHARS)
-    return Text(required=True, validate=length, metadata=described("编号", "number", fixed=True))
+    return Text(required=True, validate=label(MAX_KEY_CHARS), metadata=described("编号", "number", fixed=True))
 
 
 def reference(zh: str, en: str, to: Reference, *, required: bool = False, fixed: bool = False) -> Key:

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -284,6 +285,28 @@ def test_work_over_http(client: FlaskClient, sign_in: SignIn, rt: Runtime) -> No
         if not after:
             break
     assert sorted(seen) == sorted(entity.id for entity in made)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"lat": 30.5}, "lon"), ({"lat": 30.5, "lon": 114.3}, "datum"), ({"datum": "CGCS2000"}, "lat"),
+        ({"lat": 30.5, "lon": 114.3, "datum": "GCJ-02"}, "datum"), ({"name": "  "}, "name"),
+        ({"name": "a\0b"}, "name"), ({"registered_address": ""}, "registered_address"),
+    ],
+)  # fmt: skip
+def test_changes_that_say_too_little(
+    client: FlaskClient, sign_in: SignIn, rt: Runtime, change: dict[str, Any], field: str
+) -> None:
+    """A position is given whole and with a datum that is known, and blanks name nothing; in an import as well."""
+    with rt.db.write() as session:
+        entity = enter(session, rt)[0]
+    headers = sign_in("operator")
+    reply = client.patch(f"/api/v1/entities/{entity.id}", json={**change, "reason": "x"}, headers=headers)
+    assert (reply.status_code, body(reply)["field"]) == (422, field)
+    row = {name: value for name, value in ROWS[0].items() if name != "id"} | {"name": "  "}
+    report = client.post("/api/v1/entities/import", json=[row], headers=headers)
+    assert body(report)["by_field"] == {"name": 1}
 
 
 def test_code_tables_over_http(client: FlaskClient, sign_in: SignIn) -> None:

@@ -76,7 +76,8 @@ def test_who_looks_at_personal_values_is_kept(send: Send, entities: Rows, rt: Ru
     ("field", "value"),
     [
         ("entity", "91420106MA0000000X"), ("item", "42009900000001"), ("kind", "letter"), ("sector", "mining"),
-        ("region", "110101"), ("received_at", "yesterday"), ("number", ""), ("subject", "长" * 201),
+        ("region", "110101"), ("received_at", "yesterday"), ("number", ""), ("number", " "),
+        ("subject", "长" * 201), ("subject", "　 "),
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_by_name(send: Send, entities: Rows, field: str, value: str) -> None:

@@ -89,6 +89,10 @@ class InspectionBehaviorSchema(Schema):
     method = Code("inspection_method")
     result = Code("inspection_result", required=True)
     double_random_result = Code("double_random_result")
+    visit_reason = Code("visit_reason")
+    filed_at = Instant()
+    door_scanned_at = Instant()
+    scan_exemption = Code("scan_exemption")
     inspected_at = Instant(required=True)
     officers = fields.List(
         fields.Nested(ActingOfficerSchema), required=True, validate=validate.Length(MIN_OFFICERS, MAX_OFFICERS)

@@ -40,6 +40,10 @@ MESSAGES: Mapping[str, tuple[str, str]] = {
     NOT_ASKED: ("不满足提问条件", "is not asked here"),
     UNANSWERED: ("应答未答", "must be answered"),
     NO_EVIDENCE: ("缺少所需证据", "lacks its required evidence"),
+    "visit-not-filed": ("入企检查计划未备案", "no plan of this visit was filed before it"),
+    "door-not-scanned": ("未扫企业入企码，也未选择免扫情形", "the firm's code was not scanned, and no reason says why"),
+    "door-code-wrong": ("入企码不是该对象的有效码", "the code is not one of this firm's"),
+    "over-frequency-cap": ("超出年度检查频次上限", "the firm has had its visits of the year"),
     NO_DRAW_RESULT: ("双随机抽查须填写抽查结果", "a drawn visit needs a result of the double-random table"),
 }
 

@@ -20,12 +20,13 @@ from server.devices import api as devices_api
 from server.devices import standing
 from server.directory import api as directory_api
 from server.entities import api as entities_api
+from server.entities import doors_api
 from server.evidence import api as evidence_api
 from server.exchange import api as exchange_api
 from server.fieldsync import api as fieldsync_api
 from server.fieldsync import decisions_api, erasure_api, feed_api
 from server.inspections import api as inspections_api
-from server.inspections import rectification_api
+from server.inspections import rectification_api, visits_api
 from server.knowledge import api as knowledge_api
 from server.leads import api as leads_api
 from server.officers import api as officers_api
@@ -37,6 +38,7 @@ from server.plans import api as plans_api
 from server.plans import batches_api, public_api
 from server.platforms import api as platforms_api
 from server.prooflog import api as prooflog_api
+from server.ratings import api as ratings_api
 from server.runtime import Runtime
 from server.telemetry import api as telemetry_api
 from server.telemetry import provisioning_api, rule_api, series_api
@@ -57,6 +59,7 @@ DOMAINS = (
     codes_api,
     directory_api,
     entities_api,
+    doors_api,
     officers_api,
     complaints_api,
     credit_api,
@@ -65,9 +68,11 @@ DOMAINS = (
     audit_api,
     inspections_api,
     rectification_api,
+    visits_api,
     plans_api,
     batches_api,
     public_api,
+    ratings_api,
     evidence_api,
     telemetry_api,
     provisioning_api,

@@ -103,6 +103,8 @@ class Settings:
     """Days before its deadline at which an order's re-check is given out; None: only by people."""
     lead_hours: Mapping[str, int] = field(default_factory=dict)
     """Hours within which a lead's next step is due, by state, where they are not the usual ones."""
+    visit_limits: str = "mark"
+    """What becomes of visits that break a limit: `mark` them, `block` their closing, or `off`: no yearly cap either."""
     publication_days: Mapping[str, int] = field(default_factory=dict)
     """Working days within which kinds of behaviors are published, where they are not the usual ones."""
 
@@ -142,6 +144,7 @@ def load_settings(env: Mapping[str, str] = os.environ) -> Settings:
         ),
         timestamps=_timestamps(env),
         recheck_ahead_days=_ahead(env, "FIELDPROOF_RECHECK_AHEAD_DAYS", "3"),
+        visit_limits=_one_of(env, "FIELDPROOF_VISIT_LIMITS", ("mark", "block", "off")),
         lead_hours=_pairs(env, "FIELDPROOF_LEAD_HOURS", LEAD_STATES, MAX_LEAD_HOURS, "generated=4 pushed=24"),
         publication_days=_pairs(
             env, "FIELDPROOF_PUBLICATION_DAYS", BEHAVIOR_KINDS, MAX_PUBLICATION_DAYS, "penalty=7 other=20"
@@ -176,6 +179,14 @@ def _whole(env: Mapping[str, str], name: str, default: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ValueError(f"{name} must be a whole number, not {text!r}")
     return int(text)
+
+
+def _one_of(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """Read one of a few words; the first is the default."""
+    text = env.get(name, choices[0])
+    if text not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {text!r}")
+    return text
 
 
 def _ahead(env: Mapping[str, str], name: str, default: str) -> int | None:

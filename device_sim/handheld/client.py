@@ -12,6 +12,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_sim.handheld.clocks import ExchangeKeeper
+from device_sim.handheld.door import keep_door_key
 from device_sim.handheld.durable import write_durably
 from device_sim.handheld.extracts import Extracts
 from device_sim.handheld.forms import Form, open_form
@@ -208,6 +209,7 @@ class Handheld:
     def pull(self) -> int:
         """Pull this device's scope, and fetch the readings that its leads rest on; returns how many lines came."""
         count = Puller(self.store, self.link, self._saw_epoch).pull()
+        keep_door_key(self.store, self.link.standing.door_key)
         self.counts["extracts_fetched"] += Extracts(self.store, self.link).fetch()
         return count
 

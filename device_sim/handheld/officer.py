@@ -37,6 +37,17 @@ Camera = Callable[["Shot"], Picture]
 """Takes a photo on the spot."""
 
 
+Scanner = Callable[[str], str]
+"""Scans the code that an entity, by its id, shows at its door; empty: it shows none."""
+NO_CODE_SHOWN = "03"
+"""Code of the table `scan_exemption`."""
+
+
+def no_code(_entity: str) -> str:
+    """Scan where no firm has a code."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Shot:
     """What a camera is pointed at: the key of the visit and the number of the photo, when, where, and a caption."""
@@ -102,8 +113,15 @@ class Visit:
     """One officer's part in carrying out one task."""
 
     def __init__(
-        self, handheld: Handheld, task: Task, inspection: MappedInspection, plan: VisitPlan, camera: Camera
+        self,
+        handheld: Handheld,
+        task: Task,
+        inspection: MappedInspection,
+        plan: VisitPlan,
+        camera: Camera,
+        scan: Scanner = no_code,
     ) -> None:
+        self.scan = scan
         self.handheld, self.task, self.inspection, self.plan, self.camera = handheld, task, inspection, plan, camera
         self.role = task.role_of(handheld.officer)
         self._mark = f"visit:{task.inspection}:{handheld.officer}"
@@ -162,7 +180,10 @@ class Visit:
     def arrive(self) -> None:
         """Begin: when, where, and which kind of visit."""
         started = self.inspection.started_at
-        fields = {
+        code = self.scan(self.task.entity)
+        scanned = {"door_code": code, "door_scanned_at": started.isoformat()}
+        door = scanned if code else {"scan_exemption": NO_CODE_SHOWN}
+        fields = door | {
             "started_at": started.isoformat(), "inspected_at": started.isoformat(), "form": self.inspection.form,
             "category": self.inspection.category, "method": ON_SITE, "position": self._position(),
         }  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from device_sim.handheld.door import visit_faults
 from device_sim.handheld.forms import Form
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.store import HandheldStore
@@ -53,6 +54,7 @@ class FieldRules:
             found: list[Fault] = []
             if STARTING in fields:
                 found += self._of_list(form, fields) + self._of_team(form, fields)
+                found += visit_faults(self.handheld.store, form, fields)
             if SIGNING in fields:
                 signers = [one["officer"] for one in fields[SIGNING].get("add", ())]
                 found += [fault for fault in self._of_team(form, fields) if fault.subject in ("", *signers)]

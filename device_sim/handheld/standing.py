@@ -22,6 +22,8 @@ class Standing:
     problem: Mapping[str, Any] = field(default_factory=dict)
     wipe_ordered_at_ms: int | None = None
     newest_protocol: int = PROTOCOL
+    door_key: str = ""
+    """The public key by which codes at doors are checked, base64url."""
 
     @property
     def only_hands_in(self) -> bool:
@@ -49,4 +51,5 @@ def standing_of(reply: Mapping[str, Any]) -> Standing:
         problem=reply["problem"] if isinstance(reply.get("problem"), dict) else {},
         wipe_ordered_at_ms=wipe if isinstance(wipe, int) else None,
         newest_protocol=newest if isinstance(newest, int) else PROTOCOL,
+        door_key=str(reply.get("door_key") or ""),
     )

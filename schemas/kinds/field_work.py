@@ -17,6 +17,7 @@ from schemas.kinds.base import (
     Whole,
     merged,
 )
+from schemas.visit_rules import MAX_CODE_CHARS
 
 TASK_STATES = ("assigned", "signed_for", "in_progress", "done")
 INSPECTION_STATES = ("open", "submitted", "closed")
@@ -38,6 +39,7 @@ MAX_SIGNED_DOTS = 512
 
 RANK = validate.Regexp(r"\A[0-9A-Za-z]{0,63}[1-9A-Za-z]\Z", error="not a rank")
 LABEL = validate.Length(max=MAX_LABEL_CHARS)
+CODE = validate.Length(1, 20)
 TEXT = validate.Length(max=MAX_TEXT_CHARS)
 
 
@@ -99,6 +101,7 @@ class TaskSchema(KindSchema):
     officers = _officers("latest")
     inspection = _id("first")
     due_at = Instant(metadata=merged("latest"))
+    visit_reason = Text(validate=CODE, metadata=merged("latest"))
     explanation = Text(validate=TEXT, metadata=merged("latest"))
     status = Text(validate=validate.OneOf(TASK_STATES), metadata=merged("monotone", order=TASK_STATES))
 
@@ -107,6 +110,7 @@ class InspectionSchema(KindSchema):
     """One visit. Result and conclusion are legal content: no machine ever chooses between two.
 
     `lead_outcome` is what it found of the lead that its task came from, whatever else it found.
+    A visit without a task is filed by sending `visit_from` and `visit_until` before it begins.
     """
 
     task = _id("first")
@@ -129,7 +133,13 @@ class InspectionSchema(KindSchema):
     party_opinion = Text(validate=TEXT, metadata=merged("latest", personal=True))
     contact = Text(validate=LABEL, metadata=merged("latest", personal=True))
     result = Text(validate=validate.Length(1, 20), metadata=merged("manual"))
-    double_random_result = Text(validate=validate.Length(1, 20), metadata=merged("manual"))
+    visit_reason = Text(validate=CODE, metadata=merged("latest"))
+    visit_from = Instant(metadata=merged("first"))
+    visit_until = Instant(metadata=merged("latest"))
+    door_code = Text(validate=validate.Length(1, MAX_CODE_CHARS), metadata=merged("first"))
+    door_scanned_at = Instant(metadata=merged("first"))
+    scan_exemption = Text(validate=CODE, metadata=merged("latest"))
+    double_random_result = Text(validate=CODE, metadata=merged("manual"))
     conclusion = Text(validate=TEXT, metadata=merged("manual"))
     lead_outcome = Text(validate=validate.OneOf(LEAD_OUTCOMES), metadata=merged("manual"))
     signatures = SetChange(Whole(SignatureSchema), metadata=merged("set"))

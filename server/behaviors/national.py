@@ -9,6 +9,9 @@ from server.entities.models import Entity
 from server.officers.models import Officer
 from server.runtime import Runtime
 
+OPTIONAL = ("method", "double_random_result", "visit_reason", "filed_at", "door_scanned_at", "scan_exemption")
+"""Fields that a visit may have, under the names they have nationally or here."""
+
 
 def inspection_content(
     rt: Runtime,
@@ -24,8 +27,8 @@ def inspection_content(
 
     Args:
         rt: the runtime, for the time of reporting.
-        visit: `form`, `category`, `result` and `inspected_at`; `plan`, `method` and
-            `double_random_result` if there are any.
+        visit: `form`, `category`, `result` and `inspected_at`; `plan` and the optional
+            ones if there are any.
         officers: those who took part, the reporting one first.
         entity: whom it was about.
         checklist: by which list, whose code begins with the implementing body's.
@@ -54,8 +57,5 @@ def inspection_content(
         "reported_at": rt.now().isoformat(),
         "reported_by": officers[0].name if officers else "",
     }
-    optional = {
-        "plan_id": visit.get("plan"), "method": visit.get("method"),
-        "double_random_result": visit.get("double_random_result"),
-    }  # fmt: skip
+    optional = {name: visit.get(name) for name in OPTIONAL} | {"plan_id": visit.get("plan")}
     return content | {name: value for name, value in optional.items() if value}

@@ -9,6 +9,7 @@ from server.clock import to_ms
 from server.devices import clocks, keys, service, sharing, wiping
 from server.devices.models import Device
 from server.devices.negotiation import supported
+from server.entities.door_codes import public_door_key
 from server.errors import Problem
 from server.web.auth import HAND_IN, issue_token, principal, public, require
 from server.web.blueprint import Blueprint
@@ -183,6 +184,7 @@ class DeviceTokenSchema(Schema):
     purpose = fields.String(metadata={"description": "sync, or hand-in"})
     problem = fields.Dict(allow_none=True, metadata={"description": "why the device may only hand in"})
     wipe_ordered_at_ms = fields.Integer(allow_none=True)
+    door_key = fields.String()
     protocol = fields.Nested(VersionsSchema)
     kinds = fields.Dict(keys=fields.String(), values=fields.Integer())
 
@@ -342,4 +344,5 @@ def sign_in(body: dict[str, Any]) -> dict[str, Any]:
         "purpose": HAND_IN if problem else "sync",
         "problem": problem.as_dict() if problem else None,
         "wipe_ordered_at_ms": to_ms(device.wipe_ordered_at) if device.wipe_ordered_at else None,
+        "door_key": public_door_key(rt),
     }

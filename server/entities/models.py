@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Float, ForeignKey, Index, String, Table
+from sqlalchemy import Float, ForeignKey, Index, Integer, String, Table
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, UtcDateTime
@@ -56,6 +56,17 @@ class EntityGrade(Base):
     reason: Mapped[str] = mapped_column(String(1000))
     author: Mapped[str] = mapped_column(String(64))
     at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class EntityDoor(Base):
+    """Which code an entity shows at its door."""
+
+    __tablename__ = "entity_door"
+
+    entity: Mapped[str] = mapped_column(ForeignKey("entity.id"), primary_key=True)
+    serial: Mapped[int] = mapped_column(Integer)
+    author: Mapped[str] = mapped_column(String(64))
+    issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 attach(cast(Table, Entity.__table__), MAKE_SEARCH, DROP_SEARCH)

@@ -4,6 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
+from schemas.codes import Code
 from schemas.kinds.base import ID, MAX_LABEL_CHARS, MAX_TEXT_CHARS
 from server.inspections import pinning, reassigning, service
 from server.inspections.models import Inspection, Task
@@ -25,6 +26,7 @@ class OrderSchema(Schema):
     title = fields.String(required=True, validate=validate.Length(1, MAX_LABEL_CHARS))
     explanation = fields.String(load_default="", validate=validate.Length(max=MAX_TEXT_CHARS))
     plan = fields.String(required=True, validate=validate.Length(1, MAX_LABEL_CHARS))
+    visit_reason = Code("visit_reason", load_default="")
 
 
 class DispatchBody(Schema):
@@ -69,6 +71,12 @@ class TaskListSchema(Schema):
     tasks = fields.List(fields.Nested(TaskSchema))
 
 
+class InspectionQuery(PageQuery):
+    """Which inspections."""
+
+    marked = fields.Boolean(load_default=False)
+
+
 class PinnedSchema(Schema):
     """The versions an inspection was made with; `standing` marks a checklist that was superseded before or since."""
 
@@ -95,6 +103,9 @@ class InspectionViewSchema(Schema):
     closed_at = fields.AwareDateTime(allow_none=True)
     behavior = fields.String(allow_none=True)
     blockers = fields.List(fields.Dict())
+    visit_reason = fields.String(allow_none=True)
+    marks = fields.List(fields.Dict())
+    excuse = fields.Dict(allow_none=True)
     checklist = fields.Nested(PinnedSchema, allow_none=True)
 
 
@@ -142,10 +153,10 @@ def reassign(body: dict[str, Any], task_id: str) -> Task:
 @blp.route("/inspections", methods=["GET"])
 @require("admin", "operator", "auditor")
 @transactional(read_only=True)
-@blp.arguments(PageQuery, location="query")
+@blp.arguments(InspectionQuery, location="query")
 @blp.response(200, InspectionListSchema)
 def inspections(query: dict[str, Any]) -> dict[str, Any]:
-    """List the inspections of one's scope."""
+    """List the inspections of one's scope; `marked=true` shows those that broke a limit on visits."""
     found = service.list_inspections(session(), principal(), **query)
     pinned = pinning.pinned_versions(session(), [one.id for one in found])
     columns = Inspection.__table__.columns.keys()

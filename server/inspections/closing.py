@@ -24,7 +24,8 @@ from server.evidence.retention import note_closed
 from server.evidence.service import manifest
 from server.inspections.field_checks import field_blockers
 from server.inspections.lead_tasks import settle_lead
-from server.inspections.models import Inspection, Task
+from server.inspections.limits import limit_marks
+from server.inspections.models import Inspection, Task, VisitFiling
 from server.inspections.pinning import item_as_it_was
 from server.officers.service import get_officers
 from server.records.lines import decode_state, view_of
@@ -65,7 +66,10 @@ def close_ready(session: Session, rt: Runtime) -> int:
             continue
         state = decode_state(record.line)
         fields = view_of("inspection", state)
+        row.marks = limit_marks(session, rt, row, fields)
         row.blockers = blockers(session, now, record, state, fields)
+        if rt.settings.visit_limits == "block" and row.excuse is None:
+            row.blockers = [*row.blockers, *row.marks]
         row.check_after = now + timedelta(seconds=RETRY_S)
         if not row.blockers:
             closed += _close(session, rt, row, fields)
@@ -129,6 +133,8 @@ def _close(session: Session, rt: Runtime, row: Inspection, fields: Mapping[str, 
     people = get_officers(session, fields["officers"])
     officers = [people[officer] for officer in fields["officers"] if officer in people]
     name = item_as_it_was(session, item, fields)["name"]
+    filing = session.get(VisitFiling, row.id)
+    fields = {**fields, "filed_at": filing.filed_at.isoformat() if filing else None}
     content = inspection_content(rt, fields, officers, entity, checklist, item, item_name=name)
     draft = BehaviorDraft("inspection", entity.region, row.department, content, entity.id, row.id)
     try:

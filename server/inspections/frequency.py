@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
+from schemas.visit_rules import PLANNED
 from server.clock import CHINA
 from server.db.engine import IN_LIST_LIMIT
 from server.inspections.models import Inspection
@@ -19,7 +20,8 @@ def year_of(at: datetime) -> int:
 def visits_in_year(session: Session, year: int, entities: Collection[str] | None = None) -> dict[str, int]:
     """Return the visits of a year by entity; those that have none are left out.
 
-    An inspection counts in the year in which it was made, and one that is not made yet in every year.
+    An inspection counts in the year in which it was made, and one that is not made yet in every year. Visits with a
+    coded reason (a complaint, a lead, a re-check, an emergency) do not count.
 
     Args:
         session: any session.
@@ -30,6 +32,7 @@ def visits_in_year(session: Session, year: int, entities: Collection[str] | None
     query = (
         select(Inspection.entity, func.count())
         .where(Inspection.entity.is_not(None), _made_in(year))
+        .where(or_(Inspection.visit_reason.is_(None), Inspection.visit_reason == PLANNED))
         .group_by(Inspection.entity)
     )
     if entities is None:

@@ -1,9 +1,9 @@
 """Tables of inspections: typed views of the synced records, for queries. The records stay the truth."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Index, String, Text
+from sqlalchemy import Date, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.db.base import Base, JsonValue, UtcDateTime
@@ -50,6 +50,33 @@ class Inspection(Base):
     """When closing is to be tried next."""
     blockers: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue)
     """What kept it from closing at the last try."""
+    visit_reason: Mapped[str | None] = mapped_column(String(20))
+    """Code of the table `visit_reason`; none: by plan."""
+    marks: Mapped[list[dict[str, Any]]] = mapped_column(JsonValue, default=list, server_default="[]")
+    """Which limits on visits it broke, see `inspections.limits`."""
+    excuse: Mapped[dict[str, Any] | None] = mapped_column(JsonValue)
+    """What a person at the desk said about that: code, reason, author, time."""
+    noticed_on: Mapped[date | None] = mapped_column(Date)
+    """When the firm's notice with its rating token was printed; the token itself is not kept."""
+
+
+class VisitFiling(Base):
+    """The plan of a visit (入企检查备案), filed before it."""
+
+    __tablename__ = "visit_filing"
+    __table_args__ = (Index(None, "region", "filed_at"),)
+
+    inspection: Mapped[str] = mapped_column(String(36), primary_key=True)
+    task: Mapped[str] = mapped_column(String(36))
+    entity: Mapped[str] = mapped_column(String(36), index=True)
+    region: Mapped[str] = mapped_column(String(9))
+    department: Mapped[str] = mapped_column(String(32))
+    reason: Mapped[str] = mapped_column(String(20))
+    """Code of the table `visit_reason`."""
+    visit_from: Mapped[datetime] = mapped_column(UtcDateTime)
+    visit_until: Mapped[datetime] = mapped_column(UtcDateTime)
+    filed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When the platform had it."""
 
 
 class Rectification(Base):

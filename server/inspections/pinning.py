@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from server.db.engine import IN_LIST_LIMIT
 from server.directory.models import DirectoryVersion, SupervisionItem
-from server.inspections.projections import instant
+from server.inspections.filing import instant
 from server.records.service import get_records
 
 IN_FORCE = "in_force"

@@ -1,7 +1,6 @@
 """Following the synced records: keeps the typed tables of tasks and inspections in step, in the same transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import Table, bindparam, select, update
@@ -12,18 +11,20 @@ from sqlalchemy.orm.util import identity_key
 from server.db.engine import IN_LIST_LIMIT
 from server.db.many_rows import insert_rows, update_rows
 from server.db.prepared import Prepared
+from server.inspections.filing import Filing, file_visit, instant
 from server.inspections.lead_tasks import follow_lead
 from server.inspections.models import Inspection, Task
 from server.records.held import Changed
 from server.records.lines import values_of, view_of
-from server.records.served import Served
 from server.runtime import Runtime
 from sync.registers import RecordState
 
 INSPECTIONS = cast(Table, Inspection.__table__)
-_HELD = ("task", "entity", "status", "result", "inspected_at")
+_IN_ROW = ("task", "entity", "status", "result", "inspected_at", "visit_reason")
 """Fields of the record that stand in its row."""
-_FOLLOWED = ("id", *_HELD, "submitted_at")
+_HELD = (*_IN_ROW, "visit_from", "visit_until")
+"""Those, and what the filed plan of the visit is made of."""
+_FOLLOWED = ("id", *_IN_ROW, "submitted_at")
 _KNOWN = Prepared(
     select(*(INSPECTIONS.c[name] for name in _FOLLOWED)).where(INSPECTIONS.c.id.in_(bindparam("ids", expanding=True))),
     among="ids",
@@ -58,11 +59,20 @@ def follow_inspections(session: Session, rt: Runtime, records: Sequence[Changed]
     followed = [record for record in records if not _beside(record)]
     known = _known_inspections(session, [record.id for record in followed if not record.fresh])
     for record_id, place, state, *_ in followed:
-        row = _inspection_row(state)
+        fields = values_of("inspection", state, _HELD)
+        row = _inspection_row(fields)
+        if fields["visit_from"] and fields["visit_until"] and fields["entity"]:
+            file_visit(session, rt, Filing.of_inspection(record_id, place.region, place.department, fields))
         before = known.get(record_id)
         if before is None:
             submitted = None if row["status"] == "open" else now
-            row |= {"id": record_id, "region": place.region, "department": place.department, "blockers": []}
+            row |= {
+                "id": record_id,
+                "region": place.region,
+                "department": place.department,
+                "blockers": [],
+                "marks": [],
+            }
             fresh.append(row | {"submitted_at": submitted, "check_after": now})
         elif row["status"] != "open" or any(before[name] != value for name, value in row.items()):
             submitted = now if row["status"] != "open" and before["submitted_at"] is None else before["submitted_at"]
@@ -83,9 +93,8 @@ def _beside(record: Changed) -> bool:
     return values_of("inspection", record.served, ("status",))["status"] in (None, "open")
 
 
-def _inspection_row(state: Served) -> dict[str, Any]:
+def _inspection_row(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the table says of an inspection, from its record."""
-    fields = values_of("inspection", state, _HELD)
     inspected_at = fields["inspected_at"]
     return {
         "task": fields["task"],
@@ -93,6 +102,7 @@ def _inspection_row(state: Served) -> dict[str, Any]:
         "status": fields["status"] or "open",
         "result": fields["result"],
         "inspected_at": instant(inspected_at) if inspected_at else None,
+        "visit_reason": fields["visit_reason"],
     }
 
 
@@ -111,11 +121,6 @@ def touch(session: Session, rt: Runtime, inspections: Collection[str]) -> None:
     for start in range(0, len(ids), IN_LIST_LIMIT):
         chunk = ids[start : start + IN_LIST_LIMIT]
         session.execute(update(Inspection).where(Inspection.id.in_(chunk)).values(check_after=rt.now()))
-
-
-def instant(text: str) -> datetime:
-    """Return the aware UTC instant of an RFC 3339 text that a schema has checked."""
-    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _load(session: Session, model: type[Any], ids: list[str]) -> dict[str, Any]:

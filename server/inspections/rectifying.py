@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from server.audit.service import SYSTEM, record_event
 from server.db.engine import IN_LIST_LIMIT
 from server.errors import Problem
+from server.inspections.filing import instant
 from server.inspections.lifecycles import CLOSED, EXTEND, ORDERED, PENALTY, RECTIFICATION, REPORT, REPORTED
 from server.inspections.models import Rectification
-from server.inspections.projections import instant
 from server.records.held import Changed
 from server.records.lines import view_of
 from server.records.service import OfficeChange, office_write_many

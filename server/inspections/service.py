@@ -1,20 +1,24 @@
 """Giving work to officers: dispatching plans and leads as tasks, each with its inspection opened beside it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import String, cast, select
 from sqlalchemy.orm import Session
 
+from schemas.visit_rules import PLANNED, is_capped
 from server.audit.service import record_event
 from server.directory.models import Checklist
 from server.directory.service import checklist_in_force, get_item
 from server.entities.merging import survivor
 from server.entities.service import get_entity
 from server.errors import Problem
+from server.inspections.filing import Filing, file_visit, reason_of
+from server.inspections.limits import check_cap
 from server.inspections.models import Inspection, Task
 from server.officers.fitness import avoided, certificate_fault
 from server.officers.models import Officer
@@ -48,6 +52,8 @@ class DispatchOrder:
     """Id of the evidence record with the readings that a lead rests on."""
     recheck_of: str | None = None
     """The inspection whose rectification orders are to be re-checked."""
+    visit_reason: str = ""
+    """Code of the table `visit_reason`; empty: as follows from the origin."""
 
 
 def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, author: str) -> list[str]:
@@ -57,7 +63,8 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
         The task ids, in order.
 
     Raises:
-        Problem: `limit-exceeded`, `not-found`, or `invalid-field` when officers are too few, of different departments,
+        Problem: `limit-exceeded` for too many orders, or one more planned visit than an entity may get in a year;
+            `not-found`, or `invalid-field` when officers are too few, of different departments,
             or their certificates do not cover today.
     """
     if len(orders) > MAX_DISPATCH:
@@ -65,12 +72,16 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
     people = get_officers(session, {officer for order in orders for officer in order.officers})
     lists: dict[str, Checklist] = {}
     tasks, changes = [], []
+    planned: Counter[str] = Counter()
     for order in orders:
         department = check_officers(rt, order.officers, people)
         checklist = lists.setdefault(order.checklist, checklist_in_force(session, order.checklist))
         entity = survivor(session, get_entity(session, order.entity))
         sector = get_item(session, checklist.item).sector
         check_fitness(session, rt, [people[officer] for officer in order.officers], entity.id, sector)
+        reason = reason_of(vars(order))
+        check_cap(session, rt, entity, reason, planned[entity.id])
+        planned[entity.id] += is_capped(reason)
         place = Placement(entity.region, department, tuple(sorted(order.officers)))
         task_id, inspection_id = rt.new_id(), rt.new_id()
         shared: dict[str, Any] = {
@@ -80,6 +91,8 @@ def dispatch(session: Session, rt: Runtime, orders: Sequence[DispatchOrder], *, 
             "checklist_version": checklist.version,
             "officers": list(order.officers),
         } | {name: value for name in ("plan", "recheck_of") if (value := getattr(order, name))}
+        if reason != PLANNED:
+            shared["visit_reason"] = reason
         task = shared | _task_fields(order) | {"inspection": inspection_id}
         changes.append(OfficeChange("task", task_id, task, author, place))
         opened = shared | {"task": task_id, "status": "open"}
@@ -155,11 +168,13 @@ def _add_rows(session: Session, rt: Runtime, changes: Sequence[OfficeChange]) ->
                     created_at=rt.now(),
                 )
             )
+            filing = Filing.of_task(change.record, place.region, place.department, fields, rt.now())
+            file_visit(session, rt, filing)
         else:
             session.add(
                 Inspection(
                     **where, task=fields["task"], entity=fields["entity"], status="open",
-                    check_after=rt.now(), blockers=[],
+                    check_after=rt.now(), blockers=[], visit_reason=fields.get("visit_reason"),
                 )
             )  # fmt: skip
     session.flush()
@@ -217,11 +232,15 @@ def list_tasks(session: Session, caller: Principal, *, after: str = "", limit: i
     return list(session.execute(query.order_by(Task.id).limit(limit)).scalars())
 
 
-def list_inspections(session: Session, caller: Principal, *, after: str = "", limit: int = 50) -> list[Inspection]:
-    """Return the inspections of the caller's scope in order of id."""
+def list_inspections(
+    session: Session, caller: Principal, *, marked: bool = False, after: str = "", limit: int = 50
+) -> list[Inspection]:
+    """Return the inspections of the caller's scope in order of id, or those that broke a limit on visits."""
     query = select(Inspection).where(
         Inspection.region.startswith(caller.region, autoescape=True), Inspection.id > after
     )
     if caller.department:
         query = query.where(Inspection.department == caller.department)
+    if marked:
+        query = query.where(cast(Inspection.marks, String) != "[]")
     return list(session.execute(query.order_by(Inspection.id).limit(limit)).scalars())

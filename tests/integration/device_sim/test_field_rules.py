@@ -47,7 +47,7 @@ def the_task(device: Handheld) -> str:
 def start(device: Handheld, clock: FakeClock) -> dict[str, str]:
     """What an officer enters on arrival."""
     now = clock.now().isoformat()
-    return {"started_at": now, "inspected_at": now, "form": "01", "category": "03"}
+    return {"started_at": now, "inspected_at": now, "form": "01", "category": "03", "scan_exemption": "04"}
 
 
 def refusal(device: Handheld, kind: str, record: str, fields: dict[str, Any]) -> list[tuple[str, str]]:

@@ -90,7 +90,7 @@ class InspectionBehaviorSchema(Schema):
     result = Code("inspection_result", required=True)
     double_random_result = Code("double_random_result")
     visit_reason = Code("visit_reason")
-    filed_at = Instant()
+    visit_filed_at = Instant()
     door_scanned_at = Instant()
     scan_exemption = Code("scan_exemption")
     inspected_at = Instant(required=True)

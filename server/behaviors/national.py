@@ -9,7 +9,7 @@ from server.entities.models import Entity
 from server.officers.models import Officer
 from server.runtime import Runtime
 
-OPTIONAL = ("method", "double_random_result", "visit_reason", "filed_at", "door_scanned_at", "scan_exemption")
+OPTIONAL = ("method", "double_random_result", "visit_reason", "visit_filed_at", "door_scanned_at", "scan_exemption")
 """Fields that a visit may have, under the names they have nationally or here."""
 
 

@@ -134,7 +134,7 @@ def _close(session: Session, rt: Runtime, row: Inspection, fields: Mapping[str, 
     officers = [people[officer] for officer in fields["officers"] if officer in people]
     name = item_as_it_was(session, item, fields)["name"]
     filing = session.get(VisitFiling, row.id)
-    fields = {**fields, "filed_at": filing.filed_at.isoformat() if filing else None}
+    fields = {**fields, "visit_filed_at": filing.filed_at.isoformat() if filing else None}
     content = inspection_content(rt, fields, officers, entity, checklist, item, item_name=name)
     draft = BehaviorDraft("inspection", entity.region, row.department, content, entity.id, row.id)
     try:

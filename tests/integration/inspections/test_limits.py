@@ -98,7 +98,7 @@ def test_a_visit_by_the_rules_has_no_marks(two: Crew, sign_in: SignIn) -> None:
     with two.rt.db.read() as session:
         line = session.query(Behavior).one().line.decode()
         filing = session.get_one(VisitFiling, two.world.inspection)
-    assert f'"filed_at":"{filing.filed_at.isoformat()}"' in line
+    assert f'"visit_filed_at":"{filing.filed_at.isoformat()}"' in line
     assert '"door_scanned_at"' in line
     reply = two.client.get("/api/v1/visit-filings", headers=headers)
     assert [one["inspection"] for one in body(reply)["filings"]] == [two.world.inspection]

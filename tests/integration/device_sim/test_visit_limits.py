@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from device_sim.handheld.client import Handheld, Picture
+from device_sim.handheld.client import Handheld
 from device_sim.handheld.officer import Shot, Visit, tasks_of
+from device_sim.handheld.picture import Picture
 from device_sim.handheld.rules import RuleRefused
 from device_sim.handheld.visit import VisitPlan
 from schemas.visit_rules import visit_caps

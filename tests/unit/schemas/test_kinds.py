@@ -35,7 +35,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "title": "复核二氧化硫超标线索", "origin": "lead", "lead": J, "plan": "2026-03", "entity": J, "item": J,
         "checklist": J, "checklist_version": 1, "officers": [J, K], "inspection": J,
         "due_at": "2026-03-02T08:00:00+08:00", "explanation": "连续三小时超标", "status": "signed_for",
-        "recheck_of": K, "extract": K,
+        "recheck_of": K, "extract": K, "visit_reason": "02",
     },
     "inspection": {
         "task": J, "plan": "2026-03", "entity": J, "item": J, "checklist": J, "checklist_version": 2,
@@ -44,7 +44,9 @@ GOOD: dict[str, dict[str, Any]] = {
         "position": POSITION | {"accuracy_m": 4}, "scene": "多行\n文字\t😀", "statement": "", "party_opinion": "无异议",
         "contact": "张样例", "result": "06", "conclusion": "责令改正", "signatures": {"add": [SIGNATURE]},
         "notes": "后门锁着", "steps": {"add": [{"rank": "V", "value": "到达现场"}]}, "status": "closed",
-        "recheck_of": K, "lead_outcome": "partly",
+        "recheck_of": K, "lead_outcome": "partly", "visit_reason": "05", "visit_from": "2026-03-02T08:00:00Z",
+        "visit_until": "2026-03-03T08:00:00Z", "door_code": "FP1.x", "door_scanned_at": "2026-03-02T08:00:00Z",
+        "scan_exemption": "01", "double_random_result": "05",
     },
     "answer": {
         "inspection": J, "number": "3.1", "outcome": "fail", "severity": None, "finding": "未戴手套",
@@ -135,7 +137,7 @@ def test_only_legal_content_is_manual() -> None:
     manual = {(kind.name, name) for kind in KINDS.values() for name, (rule, _) in policy_table(kind.schema).items()
               if rule == "manual"}  # fmt: skip
     assert manual == {
-        ("inspection", "result"), ("inspection", "conclusion"), ("inspection", "lead_outcome"),
+        ("inspection", "result"), ("inspection", "double_random_result"), ("inspection", "conclusion"), ("inspection", "lead_outcome"),
         ("answer", "outcome"), ("answer", "severity"),
         ("rectification", "requirement"), ("rectification", "deadline"), ("rectification", "outcome"),
     }  # fmt: skip

@@ -137,7 +137,8 @@ def test_only_legal_content_is_manual() -> None:
     manual = {(kind.name, name) for kind in KINDS.values() for name, (rule, _) in policy_table(kind.schema).items()
               if rule == "manual"}  # fmt: skip
     assert manual == {
-        ("inspection", "result"), ("inspection", "double_random_result"), ("inspection", "conclusion"), ("inspection", "lead_outcome"),
+        ("inspection", "double_random_result"), ("inspection", "result"),
+        ("inspection", "conclusion"), ("inspection", "lead_outcome"),
         ("answer", "outcome"), ("answer", "severity"),
         ("rectification", "requirement"), ("rectification", "deadline"), ("rectification", "outcome"),
     }  # fmt: skip

@@ -69,7 +69,7 @@ class Office:
         order = {
             "entity": self.random.choice(template.entities), "checklist": template.checklist, "title": "样例任务",
             "officers": officers, "due_at": (self.platform.clock.now() + timedelta(days=5)).isoformat(),
-            "plan": "样例计划",
+            "plan": "样例计划", "visit_reason": "02",
         }  # fmt: skip
         answer = self.ask("POST", "/api/v1/tasks", json={"orders": [order]})
         promises.require(answer is None or answer.status_code == 201, f"dispatch: {answer and answer.text}")

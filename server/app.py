@@ -32,8 +32,8 @@ from server.leads import api as leads_api
 from server.officers import api as officers_api
 from server.pages import api as pages
 from server.pages import behaviors_api as behavior_pages
+from server.pages import draws_api, quarantine_api, registers_api
 from server.pages import leads_api as lead_pages
-from server.pages import quarantine_api, registers_api
 from server.plans import api as plans_api
 from server.plans import batches_api, public_api
 from server.platforms import api as platforms_api
@@ -134,6 +134,7 @@ def create_app(rt: Runtime) -> Flask:
     app.register_blueprint(quarantine_api.blp)
     app.register_blueprint(registers_api.blp)
     app.register_blueprint(behavior_pages.blp)
+    app.register_blueprint(draws_api.blp)
     app.register_blueprint(lead_pages.blp)
     problems.register(app)
     app.after_request(_harden)

@@ -10,6 +10,7 @@ from schemas.divisions import PROVINCE, check_known_region
 from server.config import load_settings
 from server.errors import Problem
 from server.inspections import draw_verifier
+from server.inspections.draw_explain import explain_entity
 from server.inspections.drawing import DrawOrder, draw_to_file, fresh_secret, secret_from_number
 from server.runtime import build_runtime
 
@@ -54,3 +55,18 @@ def run(seed: int | None, out: Path, sector: str, region: str) -> None:
 def verify(file: Path) -> None:
     """仅凭公布文件重现抽取。Reproduce a draw from its published file alone; exits with 1 if it cannot be."""
     sys.exit(draw_verifier.main([str(file)]))
+
+
+@draw.command("explain")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("entity")
+def explain(file: Path, entity: str) -> None:
+    """说明某对象为何抽中、未抽中或被排除。Say in words why an entity was drawn, passed over or left out."""
+    try:
+        with file.open("rb") as stream:
+            lines = explain_entity(stream, entity)
+    except (ValueError, KeyError, IndexError) as error:
+        raise click.ClickException(f"不是抽取文件 / not the file of a draw: {error}") from error
+    if not lines:
+        raise click.ClickException("不在该次抽取的名录中 / not in the roster of this draw")
+    click.echo("\n".join(lines))

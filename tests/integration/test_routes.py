@@ -13,7 +13,7 @@ from tests.field_device import body
 PUBLIC = {"/api/v1/sign-in", "/api/v1/sign-in/device", "/health", "/ready", "/sign-in"}
 PUBLIC |= {"/api/v1/public/behaviors", "/api/v1/public/behaviors/<number>", "/public"}
 PUBLIC |= {f"/api/v1/public/draws{rest}" for rest in ("", "/<batch_id>", "/<batch_id>/results", "/<batch_id>/file")}
-PUBLIC |= {"/api/v1/public/ratings"}
+PUBLIC |= {"/api/v1/public/ratings", "/public/draws", "/public/draws/<batch_id>", "/public/ratings", "/rate"}
 """Health, readiness, sign-in, and what the law wants published: nothing else answers a stranger."""
 SIGN_IN_STYLE = "/assets/<name>"
 """The style of the sign-in page itself."""

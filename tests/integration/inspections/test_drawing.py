@@ -66,6 +66,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         drawn.append([line for line in path.read_text(encoding="utf-8").splitlines() if "\tdrawn\t" in line])
     assert drawn[0] == drawn[1] != []
     assert run(main, ["draw", "verify", str(tmp_path / "a")]).exit_code == 0
+    explained = run(main, ["draw", "explain", str(tmp_path / "a"), drawn[0][0].split("\t")[0]])
+    assert explained.output.startswith("抽中：分层")
+    assert "officers could go; drawn: " in explained.output
+    assert run(main, ["draw", "explain", str(tmp_path / "a"), "nobody"]).exit_code == 1
     (tmp_path / "b").write_bytes((tmp_path / "a").read_bytes().replace(b"\tdrawn\t", b"\tpassed-over\t", 1))
     assert run(main, ["draw", "verify", str(tmp_path / "b")]).exit_code == 1
     assert run(main, ["draw", "run", "--region", "110000", "--out", str(tmp_path / "c")]).exit_code == 2

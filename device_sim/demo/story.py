@@ -64,12 +64,9 @@ class Story:
         users = [ingest_user(), *(sensor_user(sensor) for sensor in self.world.sensors.values())]
         self.broker = Broker(self.home / "broker", users)
         # Deadlines of real visits have passed long ago: re-checks are given out by the operator, not all at once.
-        environment = {
-            "FIELDPROOF_PUBLIC_URL": self.url,
-            # Replayed visits are years old: deadlines have passed, and several years' visits come in one.
-            "FIELDPROOF_RECHECK_AHEAD_DAYS": "by-hand",
-            "FIELDPROOF_VISIT_LIMITS": "off",
-        }
+        # Replayed visits are years old: their deadlines have passed, and several years' visits come in one.
+        old_visits = {"FIELDPROOF_RECHECK_AHEAD_DAYS": "by-hand", "FIELDPROOF_VISIT_LIMITS": "off"}
+        environment = {"FIELDPROOF_PUBLIC_URL": self.url, **old_visits}
         self.programs = Programs(self.home, environment)
         self._office: Office | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -19,6 +19,23 @@ DOOR_KEY = "door_key"
 """Name of the platform's key in the store."""
 ASKED = ("task", "entity", "visit_reason", "door_code", "scan_exemption", "started_at")
 CHINA = timezone(timedelta(hours=8))
+
+
+Scanner = Callable[[str], str]
+"""Scans the code that an entity, by its id, shows at its door; empty: it shows none."""
+NO_CODE_SHOWN = "03"
+"""Code of the table `scan_exemption`."""
+
+
+def no_code(_entity: str) -> str:
+    """Scan where no firm has a code."""
+    return ""
+
+
+def enter(scan: Scanner, entity: str, at: datetime) -> dict[str, Any]:
+    """Return what an officer enters at the door: the code that was scanned, or the coded reason why none was."""
+    code = scan(entity)
+    return {"door_code": code, "door_scanned_at": at.isoformat()} if code else {"scan_exemption": NO_CODE_SHOWN}
 
 
 def door_verifier(store: HandheldStore) -> Verify | None:

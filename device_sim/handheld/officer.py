@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from device_sim.handheld.client import Handheld
+from device_sim.handheld.door import Scanner, enter, no_code
 from device_sim.handheld.forms import Form
 from device_sim.handheld.picture import Picture
 from device_sim.handheld.visit import Role, VisitPlan, other_code
@@ -35,17 +36,6 @@ ANSWER_PHOTOS, RECHECK_PHOTOS = 100, 200
 
 Camera = Callable[["Shot"], Picture]
 """Takes a photo on the spot."""
-
-
-Scanner = Callable[[str], str]
-"""Scans the code that an entity, by its id, shows at its door; empty: it shows none."""
-NO_CODE_SHOWN = "03"
-"""Code of the table `scan_exemption`."""
-
-
-def no_code(_entity: str) -> str:
-    """Scan where no firm has a code."""
-    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +170,7 @@ class Visit:
     def arrive(self) -> None:
         """Begin: when, where, and which kind of visit."""
         started = self.inspection.started_at
-        code = self.scan(self.task.entity)
-        scanned = {"door_code": code, "door_scanned_at": started.isoformat()}
-        door = scanned if code else {"scan_exemption": NO_CODE_SHOWN}
-        fields = door | {
+        fields = enter(self.scan, self.task.entity, started) | {
             "started_at": started.isoformat(), "inspected_at": started.isoformat(), "form": self.inspection.form,
             "category": self.inspection.category, "method": ON_SITE, "position": self._position(),
         }  # fmt: skip

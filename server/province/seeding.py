@@ -6,7 +6,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schemas.divisions import PROVINCE
 from server.audit.service import SYSTEM
+from server.clock import CHINA
 from server.complaints.register import KEEPER as COMPLAINTS
 from server.credit.register import KEEPER as CREDIT
 from server.db.engine import IN_LIST_LIMIT
@@ -19,18 +21,21 @@ from server.errors import Problem
 from server.knowledge.register import KEEPER as KNOWLEDGE
 from server.officers.models import Officer
 from server.officers.service import add_officers
+from server.plans.models import DrawPlan
+from server.plans.service import PlanDraft, create_plan
 from server.platforms.register import KEEPER as PLATFORMS
 from server.province import generate, records
 from server.registers.rows import Values
 from server.registers.service import Keeper, by_key, enter
 from server.runtime import Runtime
+from server.web.principal import Principal
 
 AROUND = {keeper.register.name: keeper for keeper in (COMPLAINTS, CREDIT, PLATFORMS)}
 """The registers of what is known about entities."""
 
 
 def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str, int], None]) -> dict[str, int]:
-    """Enter items, checklists, officers, entities and what is known about them, of the sample province.
+    """Enter items, checklists, officers, plans, entities and what is known about them, of the sample province.
 
     Args:
         rt: the runtime.
@@ -46,7 +51,7 @@ def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str
     """
     if entities > generate.MAX_ENTITIES:
         raise Problem("limit-exceeded", field="entities", detail="too many", limit=generate.MAX_ENTITIES)
-    counts = dict.fromkeys(("knowledge", "items", "checklists", "officers", "entities", *AROUND), 0)
+    counts = dict.fromkeys(("knowledge", "items", "checklists", "officers", "plans", "entities", *AROUND), 0)
 
     def count(name: str, rows: int) -> None:
         counts[name] += rows
@@ -68,6 +73,8 @@ def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str
         fresh = _fresh(session, Officer, staff)
         add_officers(session, rt, [Officer(**row) for row in fresh], author=SYSTEM)
         count("officers", len(fresh))
+    with rt.db.write() as session:
+        count("plans", _propose_plans(session, rt, [item for item, _ in pairs]))
     for chunk in by_place(generate.entities(entities, seed), key=lambda row: (row["region"], row["uscc"])):
         with rt.db.write() as session:
             fresh = _fresh(session, Entity, chunk)
@@ -79,6 +86,22 @@ def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str
         for name, rows in {"entities": len(fresh), **entered}.items():
             count(name, rows)
     return counts
+
+
+def _propose_plans(session: Session, rt: Runtime, items: list[dict[str, Any]]) -> int:
+    """Propose a plan of double-random inspection for this year and each item where there is none; returns how many.
+
+    They stay proposals: a plan is approved by a person.
+    """
+    year = rt.now().astimezone(CHINA).year
+    numbers = {f"样计〔{year}〕{place}号": item for place, item in enumerate(items, start=1)}
+    known = set(session.execute(select(DrawPlan.number).where(DrawPlan.number.in_(numbers))).scalars())
+    caller = Principal(SYSTEM, "admin", "", "")
+    for number, item in numbers.items():
+        if number not in known:
+            title = f"{year}年度{item['name']}双随机抽查计划"
+            create_plan(session, rt, caller, PlanDraft(number, title, year, None, PROVINCE, item["code"]))
+    return len(numbers) - len(known)
 
 
 def _enter(session: Session, rt: Runtime, keeper: Keeper, rows: list[Values]) -> int:

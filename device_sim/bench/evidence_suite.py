@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import base64
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
+from device_sim.bench.bundle_check import check_bundle, script_path
 from device_sim.bench.frame import BenchFailed, Case, Options, Suite
 from device_sim.bench.installation import Device, Installation, new_id, running
 from device_sim.bench.light_client import LightClient, run_crew
@@ -208,15 +206,9 @@ class EvidenceBench:
         self._wait_verified()
         bundle = self._export()
         key = self.platform.home / "keys" / "proof-log.pub"
-        before = time.perf_counter()
-        command = [sys.executable, script_path(), str(bundle), str(key)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        seconds = time.perf_counter() - before
-        if done.returncode:
-            raise BenchFailed(f"the bundle does not verify: {done.stdout[:300]}{done.stderr[-300:]}")
         note = f"{len(self.bundled):,} files of {FILE_BYTES // 1000} kB in one bundle of "
         note += f"{bundle.stat().st_size / MB:.0f} MB, with their acts, chains and proofs; nothing written"
-        return Measurement(len(self.bundled), seconds, [seconds], 0.0, note)
+        return in_own_process(check_bundle, script_path(), bundle, key, len(self.bundled), note)
 
     def _export(self) -> Path:
         """Write the bundle, once the proof log covers everything in it."""
@@ -257,14 +249,6 @@ class EvidenceBench:
         """Hash the same files in one process."""
         declared = {file.path: (file.sha256, file.sm3) for file in self.uploaded}
         return in_own_process(raw_read, declared)
-
-
-def script_path() -> str:
-    """Return where the stand-alone script lies that checks bundles."""
-    found = find_spec("server.casefile.verify_bundle")
-    if found is None or found.origin is None:
-        raise BenchFailed("the script that checks bundles is not installed")
-    return found.origin
 
 
 def _make_file(path: Path) -> File:

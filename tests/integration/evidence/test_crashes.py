@@ -159,7 +159,6 @@ def counted(rt: Runtime, upload_id: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_many_kills_lose_and_double_nothing(live: LiveServer, http: httpx.Client, home_rt: Runtime) -> None:
     """Photos uploaded while the server is killed again and again: each is attached exactly once."""
     source = random.Random(4)

@@ -112,6 +112,7 @@ class Subscriber:
             client.tls_set(self._address.ca_file)
         client.username_pw_set(self._address.user, self._address.password)
         # each ingester waits in its own steps, so that a broker's restart does not meet all of them at once
+        # Pauses that differ between ingesters are no secret.
         client.reconnect_delay_set(random.randint(*RECONNECT_MIN_S), random.randint(*RECONNECT_MAX_S))  # noqa: S311
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect

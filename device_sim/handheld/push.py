@@ -69,6 +69,7 @@ class Pusher:
             if acts and is_whole(acts[0].parts):
                 body = self._signed(acts) + acts[0].parts.line()
                 try:
+                    # mypy infers no types for a lambda's defaults, which bind what this turn of the loop sends.
                     self.link.attempt(lambda body=body, acts=acts: self._post(body, acts))  # type: ignore[misc]
                 except Refused as error:
                     if error.code != "journal-fork":

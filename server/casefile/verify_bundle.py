@@ -153,6 +153,7 @@ def findings(bundle: Path, *keys: str) -> Iterator[str]:
                     raise ValueError(f"{entry.filename} is too large")
                 files[entry.filename] = archive.read(entry)
             with archive.open(entry) as member:
+                # typeshed wants `getbuffer` or `readable` declared; a member of a ZIP has what is called.
                 hashes[entry.filename] = hashlib.file_digest(member, "sha256").hexdigest()  # type: ignore[arg-type]
     case = json.loads(files["case.json"])
     del hashes["case.json"]

@@ -55,6 +55,11 @@ def micros(at: datetime) -> int:
     return (at - EPOCH) // _MICROSECOND
 
 
+def instant(at: int) -> datetime:
+    """Return microseconds since 1970 as an aware instant."""
+    return EPOCH + at * _MICROSECOND
+
+
 class UtcMicros(TypeDecorator[datetime]):
     """An aware UTC instant as whole microseconds since 1970: eight bytes, for tables of many rows."""
 
@@ -69,7 +74,7 @@ class UtcMicros(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - fixed signature
         """Return the instant as aware UTC."""
-        return None if value is None else EPOCH + value * _MICROSECOND
+        return None if value is None else instant(value)
 
 
 class CodeNumber(TypeDecorator[str]):

@@ -83,6 +83,29 @@ class Bulk:
         rows: Any = session.connection().exec_driver_sql(query, (given,)).fetchall()
         return cast(Sequence[tuple[Any, ...]], rows)
 
+    def find_pairs(
+        self, session: Session, keys: tuple[str, str], pairs: Sequence[tuple[int, str]]
+    ) -> Sequence[tuple[Any, ...]]:
+        """Return the rows whose `keys`, a whole number and a text, are one of some pairs: a seek for each, no product.
+
+        Columns come as the driver has them.
+        """
+        if not pairs:
+            return ()
+        names = ", ".join(f'r."{name}"' for name in self._columns)
+        number, text = keys
+        given: tuple[Any, ...]
+        if is_sqlite(session):
+            given = (json.dumps(pairs),)
+            wanted = "(SELECT value ->> 0 AS number, value ->> 1 AS name FROM json_each(?)) AS w CROSS JOIN"
+        else:
+            given = ([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+            wanted = "unnest(%s::bigint[], %s::text[]) AS w(number, name) JOIN"
+        condition = f'r."{number}" = w.number AND r."{text}" = w.name'
+        query = f"SELECT {names} FROM {wanted} {self._table.name} AS r ON {condition}"  # noqa: S608 - names of models
+        rows: Any = session.connection().exec_driver_sql(query, given).fetchall()
+        return cast(Sequence[tuple[Any, ...]], rows)
+
     def append(self, session: Session, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows that are not there yet.
 

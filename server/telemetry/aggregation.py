@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, SmallInteger, Table, delete, func, or_, selec
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import DAY, FACTOR_NUMBERS, HOUR, KIND_NUMBERS, MINUTE, REALTIME, REASON_NUMBERS, TIER_NUMBERS
-from server.db.base import micros
+from server.db.base import instant, micros
 from server.db.bulk import Bulk
 from server.runtime import Runtime
 from server.telemetry.averaging import (
@@ -30,7 +30,7 @@ from server.telemetry.averaging import (
 )
 from server.telemetry.models import JudgingSpan, LiveHour, StaleSpan, StoredAggregate, StoredReading, TierHorizon
 from server.telemetry.registry import Channel, sampling_intervals
-from server.telemetry.staleness import EVERY_SENSOR, SETTLING, SPANS, instant
+from server.telemetry.staleness import EVERY_SENSOR, SETTLING, SPANS
 from server.telemetry.validation import UNBELIEVABLE_TIMES
 
 NOTES = 400

@@ -30,6 +30,12 @@ def close_gaps(session: Session, sensor_id: str, seqs: Iterable[int]) -> None:
         session.flush()
 
 
+def covers_any(session: Session, sensor_id: str, first: int, last: int) -> bool:
+    """Tell whether any number from `first` to `last` may be missing."""
+    touches = (SequenceGap.sensor_id == sensor_id, SequenceGap.first_seq <= last, SequenceGap.last_seq >= first)
+    return session.scalar(select(SequenceGap.first_seq).where(*touches).limit(1)) is not None
+
+
 def list_gaps(session: Session, sensor_id: str, *, limit: int) -> Sequence[SequenceGap]:
     """Return a sensor's missing numbers, in order."""
     query = select(SequenceGap).where(SequenceGap.sensor_id == sensor_id).order_by(SequenceGap.first_seq)

@@ -74,6 +74,7 @@ def take_in(
         messages=len(messages),
         valid=batch.valid,
         invalid=batch.invalid,
+        duplicate=batch.duplicates,
         skipped_messages=given_up,
         episodes=sum(change.opened for change in intake.changes),
     )
@@ -99,9 +100,8 @@ def _take_rest(
         {sensor_id: row.complete_seq for sensor_id, row in progress.items()},
         {message.sensor: message.topic for message in messages},
     )
-    for row in candidates:
-        if row.reason not in UNBELIEVABLE_TIMES:
-            note_newest(progress[row.sensor_id], row)
+    for sensor_id, rows in _believable_rows(candidates).items():
+        note_newest(progress[sensor_id], rows)
     kept, repeated = keep_letters(session, rt, [*letters, *settled.contradictions])
     void = void_letters(session, settled.standing)
     skipped = sum(row.skipped for row in progress.values())
@@ -117,6 +117,15 @@ def _take_rest(
         skipped_messages=skipped,
     )
     return Intake(counts), steps, settled
+
+
+def _believable_rows(candidates: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return each sensor's rows whose data time is one to go by."""
+    found: dict[str, list[Row]] = {}
+    for row in candidates:
+        if row.reason not in UNBELIEVABLE_TIMES:
+            found.setdefault(row.sensor_id, []).append(row)
+    return found
 
 
 def _believable(settled: Settled) -> list[Key]:

@@ -14,12 +14,12 @@ from sqlalchemy import Table, delete, select, update
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import HOUR
-from server.db.base import micros
+from server.db.base import instant, micros
 from server.db.bulk import Bulk
 from server.db.engine import insert_ignore
 from server.telemetry.averaging import hour_start
 from server.telemetry.models import JudgedTo, JudgingSpan, LiveHour, Sensor, StaleSpan, StoredAggregate
-from server.telemetry.staleness import EVERY_SENSOR, SETTLING, instant
+from server.telemetry.staleness import EVERY_SENSOR, SETTLING
 
 NOTES_LIMIT = 400
 """Most notes of one step; below `IN_LIST_LIMIT`."""

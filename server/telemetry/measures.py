@@ -10,10 +10,10 @@ from datetime import datetime
 from functools import lru_cache
 from statistics import median
 
+from server.db.base import instant
 from server.telemetry.averaging import MINUTE_SHARE, SECOND_US
 from server.telemetry.expressions import Expression
 from server.telemetry.rules import ABSENCE, DRIFT, EXPRESSION, FLAT, HOUR, LEVEL, RATE, Mean, Rule
-from server.telemetry.staleness import instant
 
 PER_CENT = 100.0
 compiled = lru_cache(maxsize=256)(Expression)

@@ -63,13 +63,15 @@ def load_progress(session: Session, sensor_ids: Iterable[str], now: datetime) ->
     return found
 
 
-def note_newest(progress: SensorProgress, row: Row) -> None:
-    """Remember the newest data time of a channel, so that `ordinary` knows what may be stored already."""
-    newest = json.loads(progress.newest)
-    channel = row.factor if row.kind == HOUR else f"{row.factor} {row.kind}"
-    at = micros(row.at)
-    if channel not in newest or at > newest[channel]:
-        progress.newest = json.dumps(newest | {channel: at}, separators=(",", ":"))
+def note_newest(progress: SensorProgress, rows: Iterable[Row]) -> None:
+    """Remember the newest data time of each channel of a sensor: `ordinary` asks what may be stored already."""
+    known: dict[str, int] = json.loads(progress.newest)
+    newest = dict(known)
+    for row in rows:
+        channel = row.factor if row.kind == HOUR else f"{row.factor} {row.kind}"
+        newest[channel] = max(newest.get(channel, micros(row.at)), micros(row.at))
+    if newest != known:
+        progress.newest = json.dumps(newest, separators=(",", ":"))
 
 
 def release(session: Session, line: Line, now: datetime) -> list[Step]:

@@ -1,14 +1,16 @@
 """The ordinary course: messages that continue their sensor's numbers with data newer than all that is stored.
 
 Such a reading is new for certain, contradicts nothing, and is next in the order in which rules look at readings; so it
-is stored without looking anything up. A sensor that sent anything else in a batch (a repetition, a gap, something to
-refuse) is left out whole, with its messages in :attr:`Sorted.rest`: `intake` then sorts them out with all care. Both
-ways lead to the same rows, leads and counters; only the price differs.
+is stored without looking anything up. A message that is stored already and comes again word for word changes nothing,
+and is only counted (`repeats`). A sensor that sent anything else in a batch (a gap, another value, something to refuse)
+is left out whole, with its messages in :attr:`Sorted.rest`: `intake` then sorts them out with all care. Both ways lead
+to the same rows, leads and counters; only the price differs.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, cast
 
 import msgspec
@@ -20,6 +22,7 @@ from server.db.bulk import Bulk, Micros, time_binder
 from server.telemetry.judging import in_factor_unit, judge, skew_ms
 from server.telemetry.models import SensorProgress, StoredReading
 from server.telemetry.registry import SensorEntry
+from server.telemetry.repeats import unlike_stored
 from server.telemetry.validation import UNBELIEVABLE_TIMES, invalid_reason
 
 EARLIEST = -(2**63)
@@ -38,6 +41,7 @@ _PROGRESS = Bulk(
 _MICROS = Micros()
 _newest = msgspec.json.Decoder(dict[str, int])
 _encode = msgspec.json.encode
+_seq = attrgetter("seq")
 
 
 @dataclass(slots=True)
@@ -57,6 +61,12 @@ class Line:
     means: list[ValidMean] = field(default_factory=list)
     new: bool = False
     """Whether it has no progress yet."""
+    repeated: list[Message] = field(default_factory=list)
+    """Messages with numbers that were complete before this batch: to be compared with what is stored."""
+    duplicates: int = 0
+    """Readings that came a second time within this batch."""
+    last: Message | None = None
+    """The message that was added last."""
 
 
 @dataclass(slots=True)
@@ -65,6 +75,11 @@ class Sorted:
 
     lines: list[Line] = field(default_factory=list)
     rest: list[Message] = field(default_factory=list)
+
+    @property
+    def duplicates(self) -> int:
+        """How many readings had come before."""
+        return sum(line.duplicates + sum(len(one.readings) for one in line.repeated) for line in self.lines)
 
     @property
     def valid(self) -> int:
@@ -81,24 +96,39 @@ def sort(session: Session, sensors: Mapping[str, SensorEntry], messages: Sequenc
     """Split a batch. Locks the progress of the sensors it takes up (in order of id, so that lockers never cross)."""
     lines = _load(session, sensors)
     result = Sorted()
-    odd: set[str] = set()
     for message in messages:
-        sensor_id = message.sensor
-        line = lines.get(sensor_id)
+        line = lines.get(message.sensor)
         if line is None:
             result.rest.append(message)
-        elif sensor_id in odd:
-            line.messages.append(message)
         else:
             line.messages.append(message)
-            if not _continue(line, message):
-                odd.add(sensor_id)
-    for sensor_id, line in lines.items():
-        if sensor_id in odd:
-            result.rest += line.messages
-        elif line.messages:
-            result.lines.append(line)
+    spoken = [line for line in lines.values() if line.messages]
+    ordinary = [line for line in spoken if _take_up(line)]
+    odd = unlike_stored(session, [(line.sensor, line.skipped, line.repeated) for line in ordinary if line.repeated])
+    result.lines = [line for line in ordinary if line.sensor.id not in odd]
+    taken = {line.sensor.id for line in result.lines}
+    result.rest += [message for line in spoken if line.sensor.id not in taken for message in line.messages]
     return result
+
+
+def _take_up(line: Line) -> bool:
+    """Add a line's messages, in the order of their numbers; False, with the line spoilt, if one is not ordinary."""
+    messages, complete_seq = line.messages, line.complete_seq
+    if len(messages) > 1 and all(message.seq for message in messages):
+        messages.sort(key=_seq)
+    for message in messages:
+        if message.seq and message.seq <= line.complete_seq and not message.refusals:
+            if message.seq <= complete_seq:
+                line.repeated.append(message)
+                continue
+            if line.last is None or (line.last.seq, line.last.readings) != (message.seq, message.readings):
+                return False
+            line.duplicates += len(message.readings)
+        elif _continue(line, message):
+            line.last = message
+        else:
+            return False
+    return True
 
 
 def _continue(line: Line, message: Message) -> bool:

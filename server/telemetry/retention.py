@@ -12,13 +12,12 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from schemas.telemetry import TIER_NUMBERS
-from server.db.base import micros
+from server.db.base import instant, micros
 from server.runtime import Runtime
 from server.telemetry.averaging import DAY_US, day_start
 from server.telemetry.models import LiveHour, StaleSpan, StoredAggregate, StoredEpisode, StoredReading, TierHorizon
 from server.telemetry.partitions import drop_whole_month, month_of
 from server.telemetry.rules import WINDOW_LIMIT_HOURS
-from server.telemetry.staleness import instant
 
 BATCH = 20_000
 """About how many rows one transaction clears away; rows of one instant go together."""

@@ -8,11 +8,10 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import HOUR
-from server.db.base import micros
+from server.db.base import instant, micros
 from server.errors import Problem
 from server.telemetry.lttb import lttb
 from server.telemetry.models import StoredAggregate, StoredReading
-from server.telemetry.staleness import instant
 
 RAW = "raw"
 CHART_ROWS = 100_000

@@ -7,13 +7,14 @@ have not judged it; so the stored readings depend on what was sent and not on th
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, Table, update
 from sqlalchemy.orm import Session
 
-from schemas.telemetry import FACTORS, Message, Reading
-from server.db.engine import IN_LIST_LIMIT
+from schemas.telemetry import FACTOR_NUMBERS, FACTORS, FLAG_NUMBERS, KIND_NUMBERS, REASON_NUMBERS, Message, Reading
+from server.db.base import instant, micros
+from server.db.bulk import Bulk
 from server.telemetry.judging import in_factor_unit, judge, skew_ms
 from server.telemetry.letters import CONTRADICTION, Letter, refuse_reading
 from server.telemetry.models import StoredReading
@@ -22,6 +23,11 @@ from server.telemetry.registry import SensorEntry
 Key = tuple[datetime, str, str, str]
 """(data time, sensor, factor, kind): the primary key of a reading."""
 COLUMNS = tuple(column.name for column in StoredReading.__table__.columns)
+_READINGS = Bulk(cast(Table, StoredReading.__table__), COLUMNS)
+_FACTORS, _KINDS, _FLAGS, _REASONS = (
+    {number: code for code, number in numbers.items()}
+    for numbers in (FACTOR_NUMBERS, KIND_NUMBERS, FLAG_NUMBERS, REASON_NUMBERS)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,14 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """Return the column values."""
         return {name: getattr(self, name) for name in COLUMNS}
+
+    def as_stored(self) -> tuple[Any, ...]:
+        """Return the columns as the driver takes them, in the order of :data:`COLUMNS`."""
+        return (
+            micros(self.at), self.sensor_id, FACTOR_NUMBERS[self.factor], KIND_NUMBERS[self.kind], self.value,
+            FLAG_NUMBERS[self.flag], self.valid, None if self.reason is None else REASON_NUMBERS[self.reason], self.seq,
+            micros(self.received_at), self.skew_ms,
+        )  # fmt: skip
 
 
 @dataclass
@@ -159,9 +173,7 @@ def _count(settled: Settled, row: Row, by: int) -> None:
 
 
 def _write(session: Session, settled: Settled, touched: set[Key]) -> None:
-    fresh = [settled.rows[key].as_dict() for key in sorted(settled.fresh)]
-    if fresh:
-        session.execute(insert(StoredReading), fresh)
+    _READINGS.append(session, [settled.rows[key].as_stored() for key in sorted(settled.fresh)])
     for key in sorted(touched - settled.fresh):
         changed = settled.rows[key].as_dict()
         session.execute(update(StoredReading).where(*is_key(key)).values(changed))
@@ -178,23 +190,19 @@ def is_key(key: Key) -> tuple[ColumnElement[bool], ...]:
 
 
 def load_rows(session: Session, keys: Iterable[Key]) -> dict[Key, Row]:
-    """Return the stored rows among `keys`. Seeks by the leading key columns, times and sensors."""
+    """Return the stored rows among `keys`."""
     wanted = set(keys)
-    times = sorted({key[0] for key in wanted})
-    sensors = sorted({key[1] for key in wanted})
-    columns = [getattr(StoredReading, name) for name in COLUMNS]
-    found: dict[Key, Row] = {}
-    for since in range(0, len(times), IN_LIST_LIMIT):
-        for first in range(0, len(sensors), IN_LIST_LIMIT):
-            query = select(*columns).where(
-                StoredReading.at.in_(times[since : since + IN_LIST_LIMIT]),
-                StoredReading.sensor_id.in_(sensors[first : first + IN_LIST_LIMIT]),
-            )
-            for record in session.execute(query):
-                row = Row(*record)
-                if row.key in wanted:
-                    found[row.key] = row
-    return found
+    pairs = sorted({(micros(key[0]), key[1]) for key in wanted})
+    found = (_as_row(record) for record in _READINGS.find_pairs(session, ("at", "sensor_id"), pairs))
+    return {row.key: row for row in found if row.key in wanted}
+
+
+def _as_row(record: Sequence[Any]) -> Row:
+    at, sensor_id, factor, kind, value, flag, valid, reason, seq, received_at, skew_ms = record
+    return Row(
+        instant(at), sensor_id, _FACTORS[factor], _KINDS[kind], value, _FLAGS[flag], bool(valid), _REASONS.get(reason),
+        seq, instant(received_at), skew_ms,
+    )  # fmt: skip
 
 
 def _contradiction(row: Row, topics: Mapping[str, str]) -> Letter:

@@ -13,7 +13,7 @@ from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import HOUR, TIER_NUMBERS
-from server.db.base import EPOCH, micros
+from server.db.base import instant, micros
 from server.db.bulk import Bulk
 from server.db.engine import insert_ignore
 from server.telemetry.averaging import DAY_US, HOUR_US, hour_start
@@ -71,8 +71,3 @@ def spans_of(sensor_id: str, times: Iterable[int]) -> list[Span]:
         else:
             found.append([at, at])
     return [(TIER_NUMBERS[HOUR], sensor_id, first, last) for first, last in found]
-
-
-def instant(at: int) -> datetime:
-    """Return microseconds since 1970 as an aware instant."""
-    return EPOCH + timedelta(microseconds=at)

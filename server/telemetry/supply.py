@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, SmallInteger, select, type_coerce
 from sqlalchemy.orm import Session
 
 from schemas.telemetry import FACTOR_NUMBERS, HOUR, MINUTE
-from server.db.base import micros
+from server.db.base import instant, micros
 from server.db.engine import IN_LIST_LIMIT
 from server.telemetry.averaging import HOUR_US, hour_start
 from server.telemetry.measures import PER_CENT, ChannelData, compiled, measure, steps
@@ -21,7 +21,6 @@ from server.telemetry.models import Sensor, SensorProgress, StoredAggregate, Sto
 from server.telemetry.neighbours import Neighbourhood
 from server.telemetry.registry import SensorEntry, sampling_intervals
 from server.telemetry.rules import ABSENCE, BREACH, DRIFT, EXPRESSION, HOUR_S, RATE, Mean, Rule
-from server.telemetry.staleness import instant
 from server.telemetry.stuck import Stretch, flat_stretches, is_within
 
 ROWS_LIMIT = 200_000

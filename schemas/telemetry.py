@@ -224,6 +224,8 @@ def reading_identity(sensor: str, reading: Any) -> str:  # noqa: ANN401 - whatev
             value = float(value)
         reading = dict(reading) | {"time": instant.isoformat() if instant else time, "value": value}
         reading.setdefault("flag", "N")
+        if reading.get("kind") == HOUR:  # as where none is named
+            del reading["kind"]
     text = json.dumps([sensor, reading], ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -226,10 +226,14 @@ class IngestBench:
             for publisher in publishers:
                 publisher.close()
         ingester = start()
+        pids = (ingester.process.pid, broker.pid)
+        cpu_before = [cpu_s(pid) for pid in pids]
         seen = follow(store, crew, ingester)
         first = seen[1] if len(seen) > 2 else seen[0]
         drained, seconds = count - first[0], seen[-1][1] - first[1]
-        note = f"{count:,} messages kept by the broker; from the first commit seen to the last; {store.durability}"
+        used_us = [1e6 * (cpu_s(pid) - before) / count for pid, before in zip(pids, cpu_before, strict=True)]
+        note = f"{count:,} messages kept by the broker; from the first commit seen to the last; {store.durability}; "
+        note += f"CPU a message: ingester {used_us[0]:.1f} µs, broker {used_us[1]:.1f} µs"
         return Measurement(drained, seconds, [seconds], peak_rss_mb(ingester.process.pid), note)
 
 

@@ -16,7 +16,7 @@ import schemas
 from device_sim.sample.divisions import Divisions, read_centres, read_divisions
 from device_sim.sample.inspections import RealBusiness, read_businesses
 from device_sim.sample.reading import SkipReport
-from device_sim.sample.telemetry import FILE_PREFIX, FILE_SUFFIX, StationHour, read_station_hours, station_of
+from device_sim.sample.telemetry import FILE_PREFIX, FILE_SUFFIX, Observation, read_observations, station_of
 
 SAMPLE_DIR = Path(__file__).with_name("data")
 SCHEMAS_DIR = Path(schemas.__file__).parent
@@ -54,9 +54,9 @@ class DataSet:
         """The stations' names, in the order of `telemetry`."""
         return tuple(station_of(path) for path in self.telemetry)
 
-    def station_hours(self, path: Path) -> Iterator[StationHour]:
+    def station_hours(self, path: Path) -> Iterator[Observation]:
         """The hours of one telemetry file; rows that cannot be replayed are added to `skipped`."""
-        return read_station_hours(path, self.skipped)
+        return read_observations(path, self.skipped)
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:

@@ -17,6 +17,8 @@ from schemas.telemetry import reading_identity
 
 Row = Mapping[str, Any]
 EXAMPLES = 5
+SAID = ("time", "factor", "value", "unit", "flag", "kind")
+"""What of a stored reading the sensor has said."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ def balance(published: Iterable[Published], stored: Iterable[Row], letters: Iter
     valid: set[str] = set()
     invalid: set[str] = set()
     for row in stored:
-        identity = reading_identity(
-            row["sensor"], {name: row[name] for name in ("time", "factor", "value", "unit", "flag")}
-        )
+        identity = reading_identity(row["sensor"], {name: row[name] for name in SAID if name in row})
         (valid if row["valid"] else invalid).add(identity)
     dead = {identity for row in letters if row["status"] != "replayed" for identity in _identities(row, said)}
     kept = valid | invalid

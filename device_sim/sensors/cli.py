@@ -1,21 +1,29 @@
-"""The command `fieldproof device sensors`: a fleet that replays real hours to a broker."""
+"""The command `fieldproof device sensors`: a fleet that replays real data to a broker, with faults."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 from marshmallow import Schema, ValidationError, fields, validate
 
-from device_sim.sensors.fleet import SENSORS_LIMIT, FleetResult, SensorSpec, Stalled, run_fleet, station_paths
+from device_sim.sensors.faults import Faults
+from device_sim.sensors.fleet import SENSORS_LIMIT, FleetResult, run_fleet, station_paths
+from device_sim.sensors.link import SensorSpec, Stalled
 from device_sim.sensors.record import PublishedRecord
 from device_sim.sensors.replay import ReplayPlan
 from schemas.telemetry import SENSOR_ID
 
 FILE_LIMIT_BYTES = 1024 * 1024
+CLOCK_ERROR = click.FloatRange(-1e9, 1e9)
+"""Seconds; some thirty years."""
 
 
 class SensorEntry(Schema):
@@ -52,6 +60,28 @@ def read_specs(path: Path, stations: dict[str, Path]) -> list[SensorSpec]:
     ]
 
 
+SHARES = {
+    "loss": "do not leave when their turn comes",
+    "duplicate": "are sent twice",
+    "disorder": "change places with the next",
+    "burst": "begin a silence, after which all come at once",
+    "power_cut": "end in a power cut",
+    "stuck": "begin a day of values that do not change (of hours, not messages)",
+    "deaf": "are commands that nobody hears (of commands, not messages)",
+}
+"""Fault → which share of the messages it befalls."""
+
+
+def fault_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each fault."""
+    for name, what in reversed(SHARES.items()):
+        option = f"--{name.replace('_', '-')}"
+        command = click.option(option, type=click.FloatRange(0, 1), default=0.0, help=f"Share of those that {what}.")(
+            command
+        )
+    return command
+
+
 @click.command()
 @click.option(
     "--sensors",
@@ -68,6 +98,12 @@ def read_specs(path: Path, stations: dict[str, Path]) -> list[SensorSpec]:
 @click.option("--hours-per-message", type=click.IntRange(1, 80), default=1, show_default=True)
 @click.option("--repeat-every", type=click.IntRange(0), default=0, help="Send every so many messages twice; 0: never.")
 @click.option("--nonsense-every", type=click.IntRange(0), default=0, help="Add nonsense every so many messages.")
+@fault_options
+@click.option(
+    "--clock-error", "clock_error_s", type=CLOCK_ERROR, default=0.0, help="Seconds by which clocks are wrong."
+)
+@click.option("--receipts", is_flag=True, help="Keep messages until the platform says that they are stored.")
+@click.option("--keep", type=click.Path(file_okay=False, exists=True, path_type=Path), help="… in this folder.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Chooses which messages are affected.")
 @click.option("--published", type=click.Path(dir_okay=False, path_type=Path), help="Write what was published (JSONL).")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the result as JSON.")
@@ -82,25 +118,29 @@ def sensors(
     hours_per_message: int,
     repeat_every: int,
     nonsense_every: int,
+    clock_error_s: float,
+    receipts: bool,
+    keep: Path | None,
     seed: int,
     published: Path | None,
     json_file: Path | None,
+    **shares: Any,  # noqa: ANN401 - click hands each option over under its name
 ) -> None:
-    """Replay real air-quality hours over MQTT QoS 1 (传感器模拟).
+    """Replay real air-quality hours, or a machine's temperatures, over MQTT QoS 1 (传感器模拟).
 
-    Each sensor keeps its messages until the broker acknowledges them, also over a restart of the broker.
+    Each sensor keeps its messages until the broker acknowledges them, also over a restart of the broker; with
+    --receipts until the platform has stored them. It answers when it is asked for its history or for another interval.
     """
     specs = read_specs(sensors_file, station_paths(data))
-    plan = ReplayPlan(hours_per_message, repeat_every, nonsense_every, seed)
+    plan = ReplayPlan(hours_per_message, repeat_every, nonsense_every, seed, receipts=receipts)
+    faults = Faults(**shares, clock_error=timedelta(seconds=clock_error_s), seed=seed)
     try:
-        if published is None:
+        with ExitStack() as stack:
+            out = stack.enter_context(published.open("w", encoding="utf-8")) if published is not None else None
             result = run_fleet(
-                specs, (host, port), plan, readings, PublishedRecord(None), readings_per_s=rate, say=click.echo
-            )
-        else:
-            with published.open("w", encoding="utf-8") as out:
-                record = PublishedRecord(out)
-                result = run_fleet(specs, (host, port), plan, readings, record, readings_per_s=rate, say=click.echo)
+                specs, (host, port), plan, readings, PublishedRecord(out),
+                readings_per_s=rate, say=click.echo, faults=faults, outboxes=keep,
+            )  # fmt: skip
     except Stalled as error:
         click.echo(f"sensors: {error}", err=True)
         sys.exit(1)

@@ -1,7 +1,7 @@
 """Faults of sensors and their links, seeded: what is measured wrongly, and what goes wrong on the way. Pure.
 
 A sensor that keeps its messages until a receipt repeats what is lost, so none of the faults of the way may show in what
-is stored; the faults of measuring must show, as invalid readings or as suspicions.
+is stored (without receipts a loss is a gap); the faults of measuring must show, as invalid readings or as suspicions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 
-from device_sim.sample.telemetry import StationHour
+from device_sim.sample.telemetry import Observation
 from device_sim.sensors.replay import Outgoing
 
 BURST_LIMIT = 50
@@ -35,7 +35,9 @@ class Faults:
     """An hour at which the values stop changing, for `stuck_hours`."""
     stuck_hours: int = 24
     clock_error: timedelta = timedelta(0)
-    """By how much the sensor's clock is wrong: its data times and what it says of the time are shifted."""
+    """By how much the sensor's clock is wrong: its data times are shifted."""
+    deaf: float = 0.0
+    """A command is not heard, and never answered."""
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -44,12 +46,15 @@ class Faults:
         Raises:
             ValueError: a share is not within 0 and 1.
         """
-        shares = (self.loss, self.duplicate, self.disorder, self.burst, self.power_cut, self.stuck)
+        shares = (self.loss, self.duplicate, self.disorder, self.burst, self.power_cut, self.stuck, self.deaf)
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError("a share lies from 0 to 1")
 
 
-def mismeasured(hours: Iterable[StationHour], faults: Faults) -> Iterator[StationHour]:
+NO_FAULTS = Faults()
+
+
+def mismeasured(hours: Iterable[Observation], faults: Faults) -> Iterator[Observation]:
     """Return the hours as a faulty instrument reports them."""
     random, held, left = Random(f"{faults.seed}-instrument"), None, 0
     for hour in hours:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from device_sim.sample.telemetry import BEIJING_TIME, StationHour
-from schemas.telemetry import payload_identity, reading_identity, readings_topic
+from device_sim.sample.telemetry import BEIJING_TIME, Observation
+from schemas.telemetry import HOUR, payload_identity, reading_identity, readings_topic
 
-UNIT = "ug/m3"
 MISSING_TEXTS = frozenset({"NA", ""})
 """How the files write that an instrument gave no value; the sensor sends null with flag D (fault)."""
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
@@ -65,8 +64,8 @@ class Outgoing:
     """Its number; 0 where nobody can read one."""
 
 
-def as_reading(hour: StationHour, factor: str) -> Reading:
-    """Return what a sensor sends of one factor of one hour."""
+def as_reading(hour: Observation, factor: str) -> Reading:
+    """Return what a sensor sends of one factor of one hour or moment."""
     text, flag = hour.values[factor], "N"
     value: str | float | None = text
     if text in MISSING_TEXTS:
@@ -77,12 +76,13 @@ def as_reading(hour: StationHour, factor: str) -> Reading:
         "time": hour.at.astimezone(BEIJING_TIME).isoformat(),
         "factor": factor,
         "value": value,
-        "unit": UNIT,
+        "unit": hour.unit,
         "flag": flag,
+        **({} if hour.kind == HOUR else {"kind": hour.kind}),
     }
 
 
-def outgoing(hours: Iterable[StationHour], sensor: str, plan: ReplayPlan, readings_limit: int) -> Iterator[Outgoing]:
+def outgoing(hours: Iterable[Observation], sensor: str, plan: ReplayPlan, readings_limit: int) -> Iterator[Outgoing]:
     """Return a sensor's messages in order, with dense sequence numbers from 1.
 
     Args:

@@ -22,7 +22,8 @@ from device_sim.bench.stores import STORES, Store
 from device_sim.broker import HOST, INGEST_USER, Broker, ingest_user, sensor_user
 from device_sim.demo.programs import Program, tail
 from device_sim.sensors.faults import Faults
-from device_sim.sensors.fleet import SensorSpec, run_fleet, station_files
+from device_sim.sensors.fleet import run_fleet, station_files
+from device_sim.sensors.link import SensorSpec
 from device_sim.sensors.record import PublishedRecord
 from device_sim.sensors.replay import ReplayPlan
 

@@ -68,6 +68,7 @@ def refuse_reading(sensor: str, reading: Reading, reason: str, detail: str) -> R
         "value": reading.value,
         "unit": reading.unit,
         "flag": reading.flag,
+        "kind": reading.kind,
     }
     payload = json.dumps(said, separators=(",", ":")).encode()
     return Refusal(reason, detail, payload, reading_identity(sensor, said), factor=reading.factor, time=time)

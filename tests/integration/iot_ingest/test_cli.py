@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from device_sim.broker import HOST, Broker, ingest_user, sensor_user
-from device_sim.sensors.fleet import SensorSpec, run_fleet, station_files
+from device_sim.sensors.fleet import run_fleet, station_files
+from device_sim.sensors.link import SensorSpec
 from device_sim.sensors.record import PublishedRecord
 from device_sim.sensors.replay import ReplayPlan
 from iot_ingest import cli

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from device_sim.sample.reading import SkipReport
-from device_sim.sample.telemetry import read_station_hours
+from device_sim.sample.telemetry import read_observations
 from device_sim.sensors.check import balance
 from device_sim.sensors.fleet import station_files
 from device_sim.sensors.replay import ReplayPlan, outgoing
@@ -32,7 +32,7 @@ def published(rt: Runtime) -> list[Any]:
     """Some 1,500 readings of a shipped station stored for sensor s1, nonsense included; what was said."""
     register(rt, "s1")
     plan = ReplayPlan(repeat_every=20, nonsense_every=10)
-    messages = list(outgoing(read_station_hours(station_files(None)[0], SkipReport()), "s1", plan, 1_500))
+    messages = list(outgoing(read_observations(station_files(None)[0], SkipReport()), "s1", plan, 1_500))
     Writer(rt, lambda _seconds: True).write(
         [Delivery(item.topic, item.payload, rt.now(), 0, 0) for item in messages for _ in range(1 + item.repeats)]
     )

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from device_sim.broker import HOST, Broker, ingest_user, sensor_user
 from device_sim.sample.reading import SkipReport
-from device_sim.sample.telemetry import read_station_hours
-from device_sim.sensors.fleet import FleetResult, SensorSpec, run_fleet, station_files
+from device_sim.sample.telemetry import read_observations
+from device_sim.sensors.fleet import FleetResult, run_fleet, station_files
+from device_sim.sensors.link import SensorSpec
 from device_sim.sensors.record import PublishedRecord, read_record
 from device_sim.sensors.replay import ReplayPlan, outgoing
 from iot_ingest.batcher import Delivery
@@ -101,7 +102,7 @@ def undisturbed_leads(rt: Runtime, tmp_path: Path, files: list[Path]) -> list[tu
     register(quiet, *SENSORS)
     writer = Writer(quiet, lambda _seconds: True)
     for sensor, path in zip(SENSORS, files, strict=False):
-        messages = outgoing(read_station_hours(path, SkipReport()), sensor, PLAN, READINGS // len(SENSORS))
+        messages = outgoing(read_observations(path, SkipReport()), sensor, PLAN, READINGS // len(SENSORS))
         writer.write([Delivery(message.topic, message.payload, rt.now(), 0, 0) for message in messages])
     facts = lead_facts(quiet)
     quiet.db.dispose()

@@ -57,6 +57,18 @@ def test_each_reading_goes_where_it_belongs(rt: Runtime) -> None:
         assert service.count_letters(session) == {"unknown-factor": 1}
 
 
+def test_letters_keep_the_kind(rt: Runtime) -> None:
+    """Contradictions of an hour and of a minute are two, and each says which, so that a replay means the same again."""
+    register(rt, "s1")
+    minute = GOOD | {"kind": "minute"}
+    take(rt, "s1", 1, GOOD, minute)
+    take(rt, "s1", 2, GOOD | {"value": 5}, minute | {"value": 5})
+    assert totals(rt) == (2, 0, 2, 0)
+    with rt.db.read() as session:
+        kinds = [json.loads(item.payload)["kind"] for item in service.list_letters(session)]
+    assert sorted(kinds) == ["hour", "minute"]
+
+
 def test_an_unknown_sensor_is_kept_whole(rt: Runtime) -> None:
     """Nothing of an unregistered sensor is stored as a reading; its message waits, counted with its readings."""
     take(rt, "ghost", 1, GOOD, GOOD | {"factor": "O3"})

@@ -1,9 +1,11 @@
 """A fleet against a real broker: all that is acknowledged is on record, also over a restart."""
 
+import gzip
 import json
 import queue
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from device_sim.broker import HOST, Broker, ingest_user, sensor_user
 from device_sim.sensors import fleet
 from device_sim.sensors.cli import sensors
-from device_sim.sensors.fleet import SensorSpec, Stalled, run_fleet, station_files, station_paths
+from device_sim.sensors.fleet import run_fleet, station_files, station_paths
+from device_sim.sensors.link import SensorSpec, Stalled
 from device_sim.sensors.record import PublishedRecord, read_record
 from device_sim.sensors.replay import ReplayPlan
 
@@ -104,6 +107,22 @@ def test_the_command_replays(broker: Broker, tmp_path: Path) -> None:
     assert json.loads(out.read_text())["published"] == len(list(read_record(published))) == 60
 
 
+def test_the_command_has_faults(broker: Broker, tmp_path: Path) -> None:
+    """What is lost without receipts is not on record; a machine's series is a station; no fault is more than always."""
+    (tmp_path / "telemetry").mkdir()
+    with gzip.open(tmp_path / "telemetry" / "nab_machine_temperature.csv.gz", "wt") as out:
+        out.write("timestamp,value\n" + "".join(f"2013-12-02 {hour:02}:00:00,{hour}\n" for hour in range(24)))
+    path = entries(broker, tmp_path / "sensors.json", station="nab_machine_temperature")
+    arguments = ["--sensors", str(path), "--data", str(tmp_path), "--port", str(broker.port), "--readings", "0"]
+    reply = CliRunner().invoke(sensors, [*arguments, "--loss", "0.5", "--duplicate", "0.5", "--clock-error", "60"])
+    assert reply.exit_code == 0, reply.output
+    result = json.loads(reply.output.splitlines()[-1])
+    assert 0 < result["published"] == result["messages"] < 24
+    assert result["repeats"] > 0
+    reply = CliRunner().invoke(sensors, [*arguments, "--loss", "2"])
+    assert (reply.exit_code, "--loss" in reply.output) == (2, True)
+
+
 def test_the_command_fails_in_words(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad files and unknown stations are named; a fleet that stalls exits with 1."""
     monkeypatch.setattr(fleet, "STALL_S", 1.0)
@@ -124,31 +143,58 @@ def test_the_command_fails_in_words(broker: Broker, tmp_path: Path, monkeypatch:
     assert (reply.exit_code, "Not authorized" in reply.output) == (1, True)
 
 
-def test_a_sensor_answers_what_it_is_asked(broker: Broker, tmp_path: Path) -> None:
+class Office:
+    """Asks one sensor something over the broker, once, when the fleet has begun; and hears the answer."""
+
+    def __init__(self, broker: Broker, name: str, **parameters: object) -> None:
+        """Connect."""
+        self.answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id="office")
+        self._client.username_pw_set("ingest", broker.users["ingest"].password)
+        self._client.on_message = lambda _client, _data, message: self.answers.put(json.loads(message.payload))
+        self._client.on_connect = lambda client, *_: client.subscribe("fieldproof/v1/s1/answer", qos=1)
+        self._client.connect(HOST, broker.port)
+        self._client.loop_start()
+        until = "2100-01-01T00:00:00+00:00"
+        self._command = json.dumps({"id": "c1", "name": name, "parameters": parameters, "expires_at": until})
+        self.asked_at: int | None = None
+
+    def ask(self, count: int) -> None:
+        """Ask, unless it has asked already; `count` readings are settled."""
+        if self.asked_at is None:
+            self.asked_at = count
+            self._client.publish("fieldproof/v1/s1/command", self._command, qos=1)
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for the answer, and disconnect."""
+        answer = self.answers.get(timeout=30)
+        self._client.disconnect()
+        self._client.loop_stop()
+        return answer
+
+
+def test_a_sensor_answers_what_it_is_asked(broker: Broker) -> None:
     """Asked for its history over the broker, it says it again and answers; nothing new is on record for it."""
-    answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    office = Client(CallbackAPIVersion.VERSION2, client_id="office")
-    office.username_pw_set("ingest", broker.users["ingest"].password)
-    office.on_message = lambda _client, _data, message: answers.put(json.loads(message.payload))
-    office.on_connect = lambda client, *_: client.subscribe("fieldproof/v1/s1/answer", qos=1)
-    office.connect(HOST, broker.port)
-    office.loop_start()
-    parameters = {"since": "2000-01-01T00:00:00+00:00", "until": "2100-01-01T00:00:00+00:00"}
-    command = {"id": "c1", "name": "history", "parameters": parameters, "expires_at": "2100-01-01T00:00:00+00:00"}
-    asked: list[int] = []
-
-    def ask(count: int) -> None:
-        if not asked:
-            asked.append(count)
-            office.publish("fieldproof/v1/s1/command", json.dumps(command), qos=1)
-
+    office = Office(broker, "history", since="2000-01-01T00:00:00+00:00", until="2100-01-01T00:00:00+00:00")
     result = run_fleet(
         specs(broker, "s1"), (HOST, broker.port), ReplayPlan(), 1_200, PublishedRecord(None), readings_per_s=300,
-        disturb=ask,
+        disturb=office.ask,
     )  # fmt: skip
-    answer = answers.get(timeout=30)
-    office.disconnect()
-    office.loop_stop()
+    answer = office.hear()
     assert (answer["id"], answer["status"]) == ("c1", "done")
     assert result.published == 1_200
     assert result.repeats > 0
+
+
+def test_a_sensor_takes_another_interval(broker: Broker, tmp_path: Path) -> None:
+    """Told over the broker to speak every six hours, it answers, and from then on says no other hours."""
+    office, path = Office(broker, "set-interval", seconds=6 * 3_600), tmp_path / "published.jsonl"
+    with path.open("w") as out:
+        run_fleet(
+            specs(broker, "s1"), (HOST, broker.port), ReplayPlan(), 1_200, PublishedRecord(out), readings_per_s=300,
+            disturb=office.ask,
+        )  # fmt: skip
+    assert office.hear() == {"id": "c1", "status": "done", "detail": "every 21600 s"}
+    hours = [datetime.fromisoformat(item.time).astimezone(UTC).hour for item in read_record(path)]
+    assert {hour % 6 for hour in hours[:36]} == {0, 1, 2, 3, 4, 5}
+    assert {hour % 6 for hour in hours[-36:]} == {0}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from device_sim.sample.telemetry import StationHour
+from device_sim.sample.telemetry import Observation
 from device_sim.sensors.faults import Faults, mismeasured, on_the_way
 from device_sim.sensors.outbox import KEPT_LIMIT, Outbox
 from device_sim.sensors.replay import Outgoing, Published
@@ -20,10 +20,10 @@ def messages(count: int) -> Iterator[Outgoing]:
         yield Outgoing("t", b"%d" % seq, (Published(str(seq), "s", "SO2", "t"),), seq=seq)
 
 
-def hours(count: int) -> Iterator[StationHour]:
+def hours(count: int) -> Iterator[Observation]:
     """Hours, each with its own value."""
     for number in range(count):
-        yield StationHour("Sample", START + timedelta(hours=number), {"SO2": str(number)})
+        yield Observation("Sample", START + timedelta(hours=number), {"SO2": str(number)})
 
 
 def test_kept_until_the_receipt(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """From station hours to messages: raw values kept, dense numbers, and every fault accounted for."""
 
+import gzip
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from device_sim.sample.telemetry import StationHour
+from device_sim.sample.reading import SkipReport
+from device_sim.sample.telemetry import Observation, read_observations
 from device_sim.sensors.replay import Outgoing, ReplayPlan, as_reading, nonsense, outgoing
 from iot_ingest.decode import decode
 from schemas.telemetry import payload_identity, reading_identity
@@ -14,9 +17,9 @@ from schemas.telemetry import payload_identity, reading_identity
 START = datetime(2013, 2, 28, 16, tzinfo=UTC)
 
 
-def hours(count: int) -> list[StationHour]:
+def hours(count: int) -> list[Observation]:
     """Hours of two factors."""
-    return [StationHour("x", START + timedelta(hours=n), {"SO2": str(n), "O3": "NA"}) for n in range(count)]
+    return [Observation("x", START + timedelta(hours=n), {"SO2": str(n), "O3": "NA"}) for n in range(count)]
 
 
 def bodies(plan: ReplayPlan, count: int, limit: int = 0) -> list[Outgoing]:
@@ -31,7 +34,7 @@ def bodies(plan: ReplayPlan, count: int, limit: int = 0) -> list[Outgoing]:
 )  # fmt: skip
 def test_values_keep_their_text(text: str, value: object, flag: str) -> None:
     """Numbers become numbers, missing values null with flag D, and anything else stays as it stands in the file."""
-    reading = as_reading(StationHour("x", START, {"SO2": text}), "SO2")
+    reading = as_reading(Observation("x", START, {"SO2": text}), "SO2")
     assert (reading["value"], reading["flag"]) == (value, flag)
     assert reading["time"] == "2013-03-01T00:00:00+08:00"
 
@@ -79,3 +82,19 @@ def test_each_turn_brings_other_nonsense() -> None:
     assert all(kind != real for kind in kinds)
     assert len({json.dumps(kind) for kind in kinds}) == 9
     assert nonsense(real, 9) == nonsense(real, 0)
+
+
+def test_a_machines_temperatures_are_replayed(tmp_path: Path) -> None:
+    """A series of moments becomes readings of the moment, in the unit of its factor; odd rows are counted."""
+    path = tmp_path / "nab_machine_temperature.csv.gz"
+    rows = ["timestamp,value", "2013-12-02 21:15:00,73.96732207", "yesterday,5", "2013-12-02 21:20:00,NA"]
+    with gzip.open(path, "wt") as out:
+        out.write("\n".join(rows))
+    report = SkipReport()
+    first, second = outgoing(read_observations(path, report), "m1", ReplayPlan(), 0)
+    understood = decode(first.topic, first.payload, START)
+    (reading,) = understood.readings
+    assert (reading.at, reading.value) == (datetime(2013, 12, 2, 21, 15, tzinfo=UTC), 73.96732207)
+    assert (reading.factor, reading.unit, reading.kind) == ("machine-temperature", "degC", "realtime")
+    assert [item.flag for item in decode(second.topic, second.payload, START).readings] == ["D"]
+    assert sum(report.counts.values()) == 1

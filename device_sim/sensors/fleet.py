@@ -21,7 +21,7 @@ from device_sim.sensors.replay import ReplayPlan, outgoing
 SENSORS_LIMIT = 1_000
 """Most sensors in one process: each has a connection and a thread."""
 STALL_S = 30.0
-"""Without any PUBACK for this long the fleet gives up; the broker may be restarted in between."""
+"""Without any PUBACK or receipt for this long the fleet gives up; the broker may be restarted in between."""
 PROGRESS_S = 2.0
 
 
@@ -62,6 +62,7 @@ def run_fleet(
     faults: Faults = NO_FAULTS,
     outboxes: Path | None = None,
     disturb: Callable[[int], None] = lambda _count: None,
+    stall_s: float | None = None,
 ) -> FleetResult:
     """Publish the stations' hours through a broker and return when everything is acknowledged.
 
@@ -76,9 +77,10 @@ def run_fleet(
         faults: what goes wrong.
         outboxes: folder in which sensors that ask for receipts keep their messages; None: in memory.
         disturb: called with how much is settled, again and again; whatever it does goes on beside the fleet.
+        stall_s: in place of :data:`STALL_S`.
 
     Raises:
-        Stalled: the broker refuses a sensor, or acknowledges nothing for :data:`STALL_S`.
+        Stalled: the broker refuses a sensor, or acknowledges nothing for `stall_s`.
         ValueError: no sensors, or more than :data:`SENSORS_LIMIT`.
     """
     if not 0 < len(specs) <= SENSORS_LIMIT:
@@ -94,7 +96,7 @@ def run_fleet(
             messages = on_the_way(outgoing(measured, spec.sensor, plan, share), faults)
             outbox = Outbox(outboxes / f"{spec.sensor}.db" if outboxes else None) if plan.receipts else None
             links.append(SensorLink(spec, messages, address, downlink, outbox))
-        _drive(links, record, readings_per_s, say, faults, disturb)
+        _drive(links, record, readings_per_s, say, faults, disturb, STALL_S if stall_s is None else stall_s)
     finally:
         for link in links:
             link.close()
@@ -115,6 +117,7 @@ def _drive(
     say: Callable[[str], None],
     faults: Faults,
     disturb: Callable[[int], None],
+    stall_s: float,
 ) -> None:
     started = heard_at = said_at = time.monotonic()
     random = Random(f"{faults.seed}-power")
@@ -131,13 +134,13 @@ def _drive(
             if collected and not link.done and random.random() < faults.power_cut * collected:
                 links[place] = link.after_power_cut()
         if count:
-            heard_at = now
             disturb(len(record))
+            heard_at = time.monotonic()
         else:
             time.sleep(0.002)
         if now - said_at >= PROGRESS_S:
             say(f"sensors: {len(record)} readings published")
             said_at = now
-        if now - heard_at > STALL_S:
+        if now - heard_at > stall_s:
             reasons = {link.fault for link in links if link.fault}
-            raise Stalled("; ".join(sorted(reasons)) or f"no acknowledgement for {STALL_S:.0f} s")
+            raise Stalled("; ".join(sorted(reasons)) or f"no acknowledgement for {stall_s:.0f} s")

@@ -26,7 +26,7 @@ WINDOW = 50
 """Most messages of one sensor on their way at once."""
 RESEND_S = 5.0
 """After so long without progress in its receipts a sensor sends the oldest of what it keeps again, …"""
-PATIENCE_LIMIT = 32
+PATIENCE_LIMIT = 8
 """… and after twice as long each time that this does not help, up to so many times as long. A platform that is behind
 would be kept behind by all who ask again."""
 
@@ -100,6 +100,7 @@ class SensorLink:
     ) -> None:
         self.fault = f"the broker refuses the connection: {reason}" if reason.is_failure else ""
         self._connected = not reason.is_failure
+        self._patience = 1  # whatever was not answered may have been lost with the connection
         if self._connected:
             client.subscribe(self._command_topic, qos=1)
         if self._outbox is not None and self._connected:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from device_sim.demo.programs import ProgramFailed
+from device_sim.sensors.link import Stalled
 from device_sim.soak.run import SENSORS_LIMIT, SoakFailed, SoakPlan, soak
 
 
@@ -32,7 +34,7 @@ def soak_command(
     try:
         with tempfile.TemporaryDirectory(prefix="fieldproof-soak-") as folder:
             calm, rough = soak(plan, Path(folder), lambda line: click.echo(f"  {line}", err=True))
-    except SoakFailed as error:
+    except (SoakFailed, Stalled, ProgramFailed) as error:
         click.echo(f"soak: {error}", err=True)
         sys.exit(1)
     for name, run in (("calm", calm), ("under kills", rough)):

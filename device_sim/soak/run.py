@@ -30,6 +30,8 @@ from device_sim.sensors.replay import ReplayPlan
 SENSORS_LIMIT = 8
 CHANNELS = ("PM2.5", "PM10", "SO2", "NO2", "CO", "O3")
 READY_TIMEOUT_S = 300.0
+STALL_S = 600.0
+"""A soak may run beside other work, with little of the machine."""
 LEADS = (
     "SELECT episode_key, factor, threshold, peak, started_at, confirmed_at, last_at, ended_at, explanation_en FROM lead"
 )
@@ -112,7 +114,7 @@ def _run(plan: SoakPlan, home: Path, kills: int, say: Callable[[str], None]) -> 
         replay = ReplayPlan(plan.hours_per_message, seed=plan.seed, receipts=True)
         run_fleet(
             specs, (HOST, broker.port), replay, plan.readings, record,
-            say=say, faults=FAULTS, outboxes=outboxes, disturb=world.disturb,
+            say=say, faults=FAULTS, outboxes=outboxes, disturb=world.disturb, stall_s=STALL_S,
         )  # fmt: skip
         seconds = time.monotonic() - started
         stored, valid = store.rows(READINGS)[0]

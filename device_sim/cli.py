@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from device_sim.fleet import PHASES, Fleet, PlanFault, read_plan
+from device_sim.fleet import PHASES, Fleet
+from device_sim.fleet_plan import PlanFault, read_plan
 from device_sim.proxy import FaultProxy, Planner, run_proxy
 from device_sim.sample.sources import DataFolderMissing
 from device_sim.sensors.cli import sensors

@@ -1,11 +1,9 @@
 """A fleet of simulated handhelds: one thread each, one phase a process, everything that lasts in their folders.
 
 Phases: `enrol` (keys and enrolment requests), `pull` (first sync), `work` (offline), `sync` (push, upload, pull),
-`finish` (sync, sign anew what a decision has changed, sync). The plan file says who the officers
-are and which real inspection stands behind which task:
-
-    {"devices": [{"name", "officer", "login", "password"}, ...],
-     "tasks": {task id: inspection key}, "pair_share": 0.4, "contradiction_share": 0.15}
+`probe` (offline: what the rules forbid is tried, and what the last sync brought is counted), `finish` (sync, sign anew
+what a decision has changed, sync). The plan file (`fleet_plan`) says who the officers are and what stands behind which
+task.
 
 Tasks that the plan does not name came from leads: they are verified on site, by their checklist. What a handheld
 decides comes from the seed; ids, keys and salts come from the system: the same seed gives the same counts, not the same
@@ -14,7 +12,6 @@ bytes.
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 import threading
@@ -24,20 +21,23 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from device_sim.camera import camera_for
+from device_sim.fleet_plan import FleetPlan, PlanFault
 from device_sim.handheld.client import Handheld
+from device_sim.handheld.forbidden import attempts, is_refused, write_anyway
 from device_sim.handheld.link import Backoff, Refused, problem_of
 from device_sim.handheld.officer import Camera, Task, Visit, tasks_of
 from device_sim.handheld.outside import Outside
 from device_sim.handheld.rules import RuleRefused
-from device_sim.handheld.visit import CONTRADICTION_SHARE, PAIR_SHARE, plan_visit
-from device_sim.sample.mapping import MappedInspection, MappedWorld, map_world, recheck_visit, verification_visit
+from device_sim.handheld.visit import plan_visit
+from device_sim.sample.made_visits import drawn_visit, recheck_visit, verification_visit
+from device_sim.sample.mapping import MappedInspection, MappedWorld, map_world
 from device_sim.sample.sources import DataSet, open_data
 
 MAX_DEVICES = 1_000
@@ -46,44 +46,6 @@ REQUEST_TIMEOUT_S = 30.0
 ENROL_ATTEMPTS = 20
 BACKOFF = Backoff(base_s=0.05, cap_s=3.0, attempts=120)
 """Quicker than a real handheld's: the demo's links are bad but short."""
-
-
-class PlanFault(Exception):
-    """The plan file is not readable or does not fit the fleet."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceEntry:
-    """One handheld of the plan: its name, its officer's id, and that officer's account."""
-
-    name: str
-    officer: str
-    login: str
-    password: str
-
-
-@dataclass(frozen=True)
-class FleetPlan:
-    """The plan file, checked."""
-
-    devices: tuple[DeviceEntry, ...]
-    tasks: dict[str, str] = field(default_factory=dict)
-    pair_share: float = PAIR_SHARE
-    contradiction_share: float = CONTRADICTION_SHARE
-
-
-def read_plan(path: Path) -> FleetPlan:
-    """Read the plan file. Raises `PlanFault` naming what is wrong."""
-    try:
-        members = json.loads(path.read_text(encoding="utf-8"))
-        return FleetPlan(
-            devices=tuple(DeviceEntry(**entry) for entry in members["devices"]),
-            tasks={str(task): str(key) for task, key in members.get("tasks", {}).items()},
-            pair_share=float(members.get("pair_share", PAIR_SHARE)),
-            contradiction_share=float(members.get("contradiction_share", CONTRADICTION_SHARE)),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PlanFault(f"{path}: {type(error).__name__}: {error}") from error
 
 
 @dataclass
@@ -97,6 +59,8 @@ class Fleet:
     devices: int
     data_folder: Path | None = None
     make_client: Callable[[], httpx.Client] | None = None
+    written_anyway: str = ""
+    """The inspection that was written against the rules in the phase `probe`."""
     _counts: list[Counter[str]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -201,6 +165,7 @@ class Fleet:
             "extracts": extracts,
             "chain_breaks": breaks,
             "journals": journals,
+            "written_anyway": self.written_anyway,
         }
 
     @cached_property
@@ -262,23 +227,52 @@ class Fleet:
         self._gate.wait()
         handheld.sync()
 
+    def probe(self, handheld: Handheld, index: int) -> None:
+        """Try what the rules forbid; count the revised checklist, and the visits that are marked because of it.
+
+        The last handheld has an app without the rules: it writes a forbidden visit.
+        """
+        tasks = tasks_of(handheld)
+        if self.plan.revised:
+            handheld.counts["revised_held"] += (
+                handheld.open("checklist", self.plan.revised).value("version") is not None
+            )
+            handheld.counts["marked_visits"] += sum(1 for task in tasks if handheld.rules.marks(task.inspection))
+        handheld.counts["drawn_tasks"] += sum(1 for task in tasks if task.origin == "draw")
+        for task in tasks[:1]:
+            for rule, fields in attempts(handheld, task, self.plan.doors):
+                handheld.counts["forbidden_tried"] += 1
+                handheld.counts["forbidden_refused"] += is_refused(handheld, rule, fields)
+            if index == self.devices - 1:
+                self.written_anyway = write_anyway(handheld, task)
+
     def _visits(self, handheld: Handheld) -> list[Visit]:
         found = []
         for task in tasks_of(handheld):
-            real = self.plan.tasks.get(task.id)
-            key = real or task.title
+            key = self.plan.tasks.get(task.id) or self.plan.drawn.get(task.id) or task.title
             plan = plan_visit(self.seed, key, self.plan.pair_share, self.plan.contradiction_share)
-            inspection = self.world.inspections[real] if real else self._verification(handheld, task)
+            inspection = self._inspection(handheld, task, key)
             if task.recheck_of:
                 inspection = recheck_visit(task.recheck_of, inspection)
-            found.append(Visit(handheld, task, inspection, plan, self.camera))
+            found.append(Visit(handheld, task, inspection, plan, self.camera, scan=partial(self._scan, handheld)))
         # By the real history, not by task ids: those are random within a millisecond, and a re-check follows its visit.
         return sorted(found, key=lambda visit: (visit.inspection.key, visit.task.id))
 
-    def _verification(self, handheld: Handheld, task: Task) -> MappedInspection:
-        sub_items = handheld.open("checklist", task.checklist).value("sub_items") or []
+    def _inspection(self, handheld: Handheld, task: Task, key: str) -> MappedInspection:
+        """What is found on a task: as it was really, or made up for a drawn visit or the verification of a lead."""
+        if task.id in self.plan.tasks:
+            return self.world.inspections[key]
+        lines = handheld.open("checklist", task.checklist).value("sub_items") or []
+        sub_items = [(line["number"], line["text"]) for line in lines]
         now = datetime.fromtimestamp(handheld.outside.wall_ms() / 1000, UTC)
-        return verification_visit(task.title, [(line["number"], line["text"]) for line in sub_items], now)
+        if task.id in self.plan.drawn:
+            return drawn_visit(key, task.checklist, sub_items, now)
+        return verification_visit(key, sub_items, now)
+
+    def _scan(self, handheld: Handheld, entity: str) -> str:
+        code = self.plan.doors.get(entity, "")
+        handheld.counts["doors_scanned"] += bool(code)
+        return code
 
 
 _PHASES: dict[str, Callable[[Fleet, Handheld, int], None]] = {
@@ -286,6 +280,7 @@ _PHASES: dict[str, Callable[[Fleet, Handheld, int], None]] = {
     "pull": Fleet.pull,
     "work": Fleet.work,
     "sync": Fleet.sync,
+    "probe": Fleet.probe,
     "finish": Fleet.finish,
 }
 PHASES = tuple(_PHASES)

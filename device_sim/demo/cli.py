@@ -19,8 +19,10 @@ from device_sim.demo.checks import InvariantBroken
 from device_sim.demo.home import prepare_home
 from device_sim.demo.office import OfficeFault
 from device_sim.demo.programs import ProgramFailed
-from device_sim.demo.show import CHAPTERS, Stage, summary
-from device_sim.demo.story import Options, Story
+from device_sim.demo.run import Options, Run
+from device_sim.demo.show import Stage
+from device_sim.demo.story import STORY
+from device_sim.demo.summary import summary
 from device_sim.demo.world import MIN_DEVICES, make_world
 from device_sim.sample.mapping import map_world
 from device_sim.sample.sources import DataFolderMissing, open_data
@@ -78,25 +80,25 @@ def demo(
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:
-        story = _story(options, home, stage)
+        run = _prepared(options, home, stage)
     except (DataFolderMissing, InvariantBroken, BrokerMissing, LookupError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if port:
-        story.port = port
-    story.figures |= {"seed": seed, "home": str(home), "ok": False}
-    with story.cast():
+        run.port = port
+    run.figures |= {"seed": seed, "home": str(home), "ok": False}
+    with run.cast():
         try:
             with stage.live():
-                _play(story, stage)
+                _play(run, stage)
         except (InvariantBroken, ProgramFailed, OfficeFault, BrokerFailed, httpx.HTTPError) as error:
-            story.figures |= {"seconds": round(time.monotonic() - started, 1), "broken": str(error)}
-            _write(json_file, story)
+            run.figures |= {"seconds": round(time.monotonic() - started, 1), "broken": str(error)}
+            _write(json_file, run)
             raise click.ClickException(f"不变式被打破 An invariant is broken: {error}") from error
-        story.figures |= {"seconds": round(time.monotonic() - started, 1), "ok": True}
-        _write(json_file, story)
-        console.print(summary(story.figures))
+        run.figures |= {"seconds": round(time.monotonic() - started, 1), "ok": True}
+        _write(json_file, run)
+        console.print(summary(run.figures))
         if not once:
-            _stay(story, console)
+            _stay(run, console)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -104,7 +106,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _story(options: Options, home: Path, stage: Stage) -> Story:
+def _prepared(options: Options, home: Path, stage: Stage) -> Run:
     prepare_home(home)
     source = open_data(options.data)
     mapped = map_world(source.businesses, source.stations, source.divisions)
@@ -114,39 +116,33 @@ def _story(options: Options, home: Path, stage: Stage) -> Story:
     if len(world.inspections) < options.inspections:
         few = len(world.inspections)
         stage.console.print(f"数据只有 {few} 次检查 The data holds {few} inspections; all of them are carried out.")
-    return Story(world, options, home, stage.report)
+    return Run(world, options, home, stage.report)
 
 
-def _play(story: Story, stage: Stage) -> None:
-    """Play all chapters; the central system pulls from the first push on."""
-    central = None
-    for name, _, _ in CHAPTERS:
-        stage.begin(name)
-        if name == "sync_over_bad_links":
-            central = story.start_central()
-        if name == "finish_central" and central is not None:
-            story.finish_central(central)
-        else:
-            getattr(story, name)()
+def _play(run: Run, stage: Stage) -> None:
+    """Play all chapters."""
+    for chapter in STORY:
+        stage.begin(chapter)
+        chapter.play(run)
         stage.end()
 
 
-def _write(path: Path | None, story: Story) -> None:
+def _write(path: Path | None, run: Run) -> None:
     if path is not None:
-        path.write_text(json.dumps(story.figures, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        path.write_text(json.dumps(run.figures, ensure_ascii=False, indent=2) + "\n", "utf-8")
 
 
-def _stay(story: Story, console: Console) -> None:
+def _stay(run: Run, console: Console) -> None:
     """Leave everything running until Ctrl-C."""
-    console.print(f"\n打开页面 Open: [bold underline]{story.sign_in_address()}[/]  (一次有效 works once, 15 min)")
+    console.print(f"\n打开页面 Open: [bold underline]{run.sign_in_address()}[/]  (一次有效 works once, 15 min)")
     console.print(
-        f"之后用账号 then sign in as [bold]operator[/], 口令 password [bold]{story.world.passwords['operator']}[/]"
+        f"之后用账号 then sign in as [bold]operator[/], 口令 password [bold]{run.world.passwords['operator']}[/]"
     )
     console.print("按 Ctrl-C 结束 Press Ctrl-C to stop.", style="dim")
     sys.stdout.flush()
     try:
         while True:
-            story.programs.check()
+            run.programs.check()
             time.sleep(WATCH_S)
     except KeyboardInterrupt:
         console.print("正在结束 Stopping …", style="dim")

@@ -48,6 +48,13 @@ class Office:
         """POST a JSON object. Raises `OfficeFault`."""
         return self._call("POST", path, json=body or {})
 
+    def download(self, path: str) -> bytes:
+        """GET a file. Raises `OfficeFault`."""
+        response = self._client.get(path)
+        if response.status_code != 200:
+            raise OfficeFault(f"GET {path}: {response.text[:400]}")
+        return response.content
+
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on to httpx
         response = self._client.request(method, path, **arguments)
         for _ in range(BUSY_ATTEMPTS):

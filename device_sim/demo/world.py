@@ -6,6 +6,7 @@ import json
 import os
 import random
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 
 from device_sim.sample.checklists import ECOLOGY, MARKET_SUPERVISION, NUMBERED, SECTOR_OF, STATION, MappedChecklist
 from device_sim.sample.mapping import MappedInspection, MappedWorld, map_station
+from device_sim.sample.results import COMPLAINT, RECHECK
 from device_sim.sample.sources import DataSet
+from schemas.visit_rules import DEFAULT_RISK, visit_caps
 from sync.ids import RANDOM_BYTES, uuid7
 
 MIN_DEVICES = 2
@@ -26,6 +29,13 @@ CERTIFICATE_FROM = "2010-01-01T00:00:00+08:00"
 CERTIFICATE_UNTIL = "2099-12-31T00:00:00+08:00"
 ID_MS = 1_767_225_600_000
 """Ids of the seed carry the first instant of 2026, so that a seed always gives the same ids."""
+EXPIRED_UNTIL = "2025-12-31T00:00:00+08:00"
+FURTHER_FIRMS = 40
+"""Firms without a planned visit, from which some are drawn."""
+FOLLOW_UP_REASONS = {RECHECK: "04", COMPLAINT: "02"}
+"""Codes of the table `visit_reason` by category: such visits do not count towards the yearly cap."""
+ORDERED_FROM_ABOVE = "06"
+CAP = visit_caps()[DEFAULT_RISK]
 STATION_CHANNELS = ("PM2.5", "PM10", "SO2", "NO2", "CO", "O3")
 PROVINCE = "420000"
 
@@ -51,12 +61,17 @@ class DemoWorld:
     inspections: tuple[MappedInspection, ...]
     officers: tuple[OfficerEntry, ...]
     passwords: Mapping[str, str]
-    """Passwords of the accounts operator, auditor, approver and central."""
+    """Passwords of the accounts operator, approver, auditor and central."""
     entity_ids: Mapping[str, str]
     checklist_ids: Mapping[str, str]
     item_ids: Mapping[str, str]
     sensors: Mapping[str, str]
     """Sensor id by station name."""
+
+    @property
+    def firms(self) -> frozenset[str]:
+        """The keys of the entities that have a door with a code: all but the outlets where sensors stand."""
+        return frozenset(self.entity_ids) - {map_station(one, self.data.divisions).key for one in self.data.stations}
 
     @property
     def market(self) -> tuple[OfficerEntry, ...]:
@@ -74,7 +89,10 @@ def make_world(data: DataSet, mapped: MappedWorld, *, seed: str, devices: int, i
     rng = random.Random(f"world:{seed}")
     chosen = mapped.choose(inspections, seed)
     stations = [map_station(station, data.divisions).key for station in data.stations]
-    entities = sorted({one.entity for one in chosen} | set(stations))
+    visited = {one.entity for one in chosen} | set(stations)
+    further = [key for key in sorted(mapped.entities) if key not in visited]
+    rng.shuffle(further)
+    entities = sorted({*visited, *further[:FURTHER_FIRMS]})
     keys = [one.key for one in mapped.checklists.values()]
     return DemoWorld(
         seed=seed,
@@ -82,7 +100,7 @@ def make_world(data: DataSet, mapped: MappedWorld, *, seed: str, devices: int, i
         mapped=mapped,
         inspections=chosen,
         officers=_officers(rng, devices),
-        passwords={login: secrets.token_urlsafe(18) for login in ("operator", "auditor", "central")},
+        passwords={login: secrets.token_urlsafe(18) for login in ("operator", "approver", "auditor", "central")},
         entity_ids={key: _id(rng) for key in entities},
         checklist_ids={key: _id(rng) for key in keys},
         item_ids={key: _id(rng) for key in keys},
@@ -121,7 +139,7 @@ def seed_content(world: DemoWorld) -> dict[str, list[dict[str, Any]]]:
     return {
         "items": [_item(world, key, one) for key, one in checklists.items()],
         "checklists": [_checklist(world, key, one) for key, one in checklists.items()],
-        "officers": [_officer(world, index, one) for index, one in enumerate(world.officers)],
+        "officers": [*(_officer(world, index, one) for index, one in enumerate(world.officers)), _expired(world)],
         "entities": _entities(world),
         "sensors": [_sensor(world, station) for station in world.data.stations],
         "accounts": _accounts(world),
@@ -154,6 +172,13 @@ def _officer(world: DemoWorld, index: int, officer: OfficerEntry) -> dict[str, A
     }
 
 
+def _expired(world: DemoWorld) -> dict[str, Any]:
+    """An officer whose certificate has run out: known to the others' handhelds, never drawn, never on a visit."""
+    rng = random.Random(f"expired:{world.seed}")
+    one = OfficerEntry(_id(rng), "过期样例", MARKET_SUPERVISION, "", "")
+    return _officer(world, len(world.officers), one) | {"certificate_valid_until": EXPIRED_UNTIL}
+
+
 def _entities(world: DemoWorld) -> list[dict[str, Any]]:
     stations = {map_station(station, world.data.divisions).key for station in world.data.stations}
     found = []
@@ -181,11 +206,15 @@ def _sensor(world: DemoWorld, station: str) -> dict[str, Any]:
 
 
 def _accounts(world: DemoWorld) -> list[dict[str, Any]]:
-    names = {"operator": "值班样例", "auditor": "审计样例", "central": "国家平台样例"}
+    names = {"operator": "值班样例", "approver": "复核样例", "auditor": "审计样例", "central": "国家平台样例"}
+    roles = {"approver": "operator"}
     people = [
-        {"login": login, "password": password, "role": login, "name": names[login], "region": PROVINCE}
+        {
+            "login": login, "password": password, "role": roles.get(login, login), "name": names[login],
+            "region": PROVINCE,
+        }
         for login, password in world.passwords.items()
-    ]
+    ]  # fmt: skip
     officers = [
         {
             "login": one.login, "password": one.password, "role": "officer", "name": one.name, "region": PROVINCE,
@@ -197,9 +226,14 @@ def _accounts(world: DemoWorld) -> list[dict[str, Any]]:
 
 
 def planned_orders(world: DemoWorld) -> list[tuple[str, dict[str, Any]]]:
-    """Return (inspection key, dispatch order) for every planned inspection; one entity always has the same pair."""
+    """Return (inspection key, dispatch order) for every planned inspection; one entity always has the same pair.
+
+    Visits of several years are given out in one: what passes an entity's number for a year has a coded reason, as it
+    must have for anybody.
+    """
     people: Sequence[OfficerEntry] = world.market
     order_of: dict[str, int] = {}
+    planned: Counter[str] = Counter()
     orders = []
     for index, inspection in enumerate(world.inspections):
         turn = order_of.setdefault(inspection.entity, len(order_of))
@@ -214,5 +248,16 @@ def planned_orders(world: DemoWorld) -> list[tuple[str, dict[str, Any]]]:
             "title": f"监督检查 Inspection: {entity.name}",
             "plan": f"2026-PLAN-{index + 1:05d}",
         }
+        if reason := _visit_reason(inspection, planned):
+            order["visit_reason"] = reason
         orders.append((inspection.key, order))
     return orders
+
+
+def _visit_reason(inspection: MappedInspection, planned: Counter[str]) -> str:
+    """The coded reason of a visit that does not count towards the cap; empty for one that does, which is counted."""
+    reason = FOLLOW_UP_REASONS.get(inspection.category, "")
+    if not reason and planned[inspection.entity] >= CAP:
+        reason = ORDERED_FROM_ABOVE
+    planned[inspection.entity] += not reason
+    return reason

@@ -325,7 +325,8 @@ class Visit:
 
     def _ordered(self) -> list[MappedAnswer]:
         answered = self.inspection.answers[:MAX_ANSWERS]
-        return [one for one in answered if one.outcome == "fail" and one.severity in ORDERED_SEVERITIES]
+        failed = [one for one in answered if one.outcome == "fail" and one.severity in ORDERED_SEVERITIES]
+        return [one for one in failed if self.handheld.store.get(f"{self._mark}:answer:{one.number}")]  # and was asked
 
     def _position(self) -> dict[str, Any]:
         position = self.handheld.open("entity", self.task.entity).value("position")

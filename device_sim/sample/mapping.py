@@ -17,20 +17,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from device_sim.sample.checklists import STATION, MappedChecklist, checklists_from, form_of
+from device_sim.sample.checklists import MappedChecklist, checklists_from, form_of
 from device_sim.sample.divisions import Divisions, Point, offset_point, unit_interval
 from device_sim.sample.inspections import RealBusiness, RealInspection
 from device_sim.sample.naming import business_address, business_key, business_name, synthetic_uscc
 from device_sim.sample.results import (
-    CORRECTION_ORDERED,
-    LEAD,
-    NO_PROBLEM,
-    PASSED_ON,
     RECHECK,
-    SPECIAL_FORM,
     classify,
     conclusion_for,
     is_visit,
@@ -41,9 +36,6 @@ from device_sim.sample.telemetry import BEIJING_TIME
 ENTITY_RADIUS_KM = 1.5
 OTHER_ANSWERS = 6
 CHOSEN_PER_ENTITY = 3
-VERIFICATION_FAILS = 0.2
-VERIFICATION_MINOR = VERIFICATION_REFUTES = 1 / 3
-RECHECK_FAILS = 0.2
 DATUM = "WGS-84"
 
 
@@ -231,55 +223,3 @@ def map_world(businesses: Sequence[RealBusiness], stations: Sequence[str], divis
         entities[key] = map_entity(key, divisions)
         inspections |= {inspection.key: inspection for inspection in mapped}
     return MappedWorld(entities, checklists, inspections, left_out)
-
-
-def verification_visit(key: str, sub_items: Sequence[tuple[str, str]], started_at: datetime) -> MappedInspection:
-    """The visit that verifies a lead: all `sub_items` (number, text) answered, outcomes by a hash of `key`.
-
-    There is no real record of such a visit. One lead in three is refuted at once; else one sub-item in five fails, one
-    failure in three of them in a minor way, and with minor ones only the lead counts as confirmed in part.
-    """
-    refuted = unit_interval("refuted", key) < VERIFICATION_REFUTES
-    answers = tuple(
-        MappedAnswer(number, "fail", _severity(key, number), f"核查发现问题：{text}"[:200])
-        if not refuted and unit_interval("verify", key, number) < VERIFICATION_FAILS
-        else MappedAnswer(number, "pass", None, "符合要求 / complies")
-        for number, text in sub_items
-    )
-    failed = any(answer.outcome == "fail" for answer in answers)
-    return MappedInspection(
-        key=key,
-        entity="",
-        checklist=STATION,
-        started_at=started_at,
-        ended_at=started_at + timedelta(minutes=60),
-        form=SPECIAL_FORM,
-        category=LEAD,
-        result=CORRECTION_ORDERED if failed else NO_PROBLEM,
-        conclusion="线索属实，已责令改正 / lead confirmed, correction ordered"
-        if failed
-        else "线索不属实 / lead refuted",
-        answers=answers,
-        recheck_of=None,
-    )
-
-
-def _severity(key: str, number: str) -> str:
-    return "minor" if unit_interval("severity", key, number) < VERIFICATION_MINOR else "major"
-
-
-def recheck_visit(rechecked: str, visit: MappedInspection) -> MappedInspection:
-    """The visit that re-checks the orders of an inspection: one order in five is still not met, by a hash of its id."""
-    failed = unit_interval("recheck", rechecked) < RECHECK_FAILS
-    answers = visit.answers[:1]
-    text = visit.answers[0].finding if visit.answers else ""
-    if answers:
-        outcome, severity = ("fail", "minor") if failed else ("pass", None)
-        answers = (MappedAnswer(visit.answers[0].number, outcome, severity, f"复查：{text}"[:200]),)
-    return replace(
-        visit,
-        category=RECHECK,
-        answers=answers,
-        result=PASSED_ON if failed else NO_PROBLEM,
-        conclusion="复查未通过 / still not put right" if failed else "复查通过 / put right",
-    )

@@ -18,8 +18,10 @@ DRAW_RESULTS = {
 }  # fmt: skip
 """Code of the table `double_random_result` for each of `inspection_result`."""
 
-KEY_SUPERVISION, PATROL, COMPLAINT, LEAD, RECHECK, JOINT, OTHER = "02", "03", "04", "05", "06", "07", "99"
+DOUBLE_RANDOM, KEY_SUPERVISION, PATROL, COMPLAINT, LEAD = "01", "02", "03", "04", "05"
 """Codes of the table `inspection_category`."""
+RECHECK, JOINT, OTHER = "06", "07", "99"
+"""More of them."""
 
 ROUTINE_FORM, SPECIAL_FORM = "01", "02"
 """Codes of the table `inspection_form`."""

@@ -61,6 +61,7 @@ class EntityView(Schema):
     credit = fields.String()
     status = fields.String()
     merged_into = fields.String(allow_none=True)
+    revision = fields.Integer()
 
 
 class EntityPage(Schema):
@@ -71,7 +72,7 @@ class EntityPage(Schema):
 
 
 class ChangeBody(Schema):
-    """What changes, and why."""
+    """What changes, on which revision, and why."""
 
     name = Text(validate=label())
     registered_address = Text(validate=label())
@@ -83,6 +84,7 @@ class ChangeBody(Schema):
     lon = fields.Float(validate=validate.Range(-180, 180))
     datum = fields.String(validate=validate.OneOf(importing.DATUMS))
     status = fields.String(validate=validate.OneOf(("active", "closed")))
+    revision = fields.Integer(required=True, strict=True)
     reason = fields.String(required=True, validate=validate.Length(1, MAX_REASON_CHARS))
 
     @validates_schema
@@ -139,8 +141,8 @@ class EntityExportQuery(ExportQuery):
     region = fields.String(load_default="", validate=validate.Regexp(r"\A\d{0,9}\Z"))
 
 
-def _mine(entity_id: str) -> Entity:
-    entity = service.get_entity(session(), entity_id)
+def _mine(entity_id: str, *, lock: bool = False) -> Entity:
+    entity = service.get_entity(session(), entity_id, lock=lock)
     require_scope(principal(), entity.region, principal().department)
     return entity
 
@@ -172,11 +174,12 @@ def entity(entity_id: str) -> Entity:
 @blp.arguments(ChangeBody)
 @blp.response(200, EntityView)
 def change(body: dict[str, Any], entity_id: str) -> Entity:
-    """Change names, addresses, position, type, sector or region; handhelds learn of it at their next sync."""
-    known, reason = _mine(entity_id), body.pop("reason")
+    """Change an entity as it stood at `revision`; handhelds learn of it at their next sync."""
+    known, reason, revision = _mine(entity_id, lock=True), body.pop("reason"), body.pop("revision")
     if "region" in body and not body["region"].startswith(principal().region):
         raise Problem("invalid-field", field="region", detail=f"{body['region']} lies outside your region")
-    service.change_entity(session(), runtime(), known, body, author=principal().subject, reason=reason)
+    author = principal().subject
+    service.change_entity(session(), runtime(), known, body, author=author, reason=reason, revision=revision)
     return known
 
 
@@ -196,7 +199,7 @@ def grades(entity_id: str) -> dict[str, Any]:
 @blp.response(201, EntityView)
 def grade(body: dict[str, Any], entity_id: str) -> Entity:
     """Give an entity a risk or credit grade."""
-    known = _mine(entity_id)
+    known = _mine(entity_id, lock=True)
     service.grade_entity(session(), runtime(), known, **body, author=principal().subject)
     return known
 
@@ -208,7 +211,8 @@ def grade(body: dict[str, Any], entity_id: str) -> Entity:
 @blp.response(200, EntityView)
 def merge(body: dict[str, Any], entity_id: str) -> Entity:
     """Merge a duplicate into another entity; both histories stay."""
-    loser, keeper = _mine(entity_id), _mine(body["into"])
+    locked = {one: _mine(one, lock=True) for one in sorted({entity_id, body["into"]})}  # both ways in one order
+    loser, keeper = locked[entity_id], locked[body["into"]]
     merging.merge_entity(session(), runtime(), loser, keeper, author=principal().subject, reason=body["reason"])
     return loser
 

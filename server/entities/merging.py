@@ -32,7 +32,7 @@ def merge_entity(session: Session, rt: Runtime, loser: Entity, keeper: Entity, *
     if loser.id == keeper.id or MERGED in (loser.status, keeper.status):
         raise Problem("conflict", detail="both must be different entities that were not merged away")
     before = loser.status
-    loser.status, loser.merged_into = MERGED, keeper.id
+    loser.status, loser.merged_into, loser.revision = MERGED, keeper.id, loser.revision + 1
     session.execute(update(Entity).where(Entity.merged_into == loser.id).values(merged_into=keeper.id))
     unindex_entity(session, loser.id, loser.name, loser.region)
     office_write_many(session, rt, [OfficeChange("entity", loser.id, {"status": "closed"}, author)])

@@ -40,6 +40,8 @@ class Entity(Base):
     credit: Mapped[str] = mapped_column(String(1), default="B", server_default="B")
     """Code of the table `credit_grade`."""
     merged_into: Mapped[str | None] = mapped_column(String(36), index=True)
+    revision: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    """Rises with each change."""
 
 
 class EntityGrade(Base):

@@ -83,13 +83,13 @@ def _shared(row: Row) -> dict[str, object]:
     }
 
 
-def get_entity(session: Session, entity_id: str) -> Entity:
-    """Return one entity.
+def get_entity(session: Session, entity_id: str, *, lock: bool = False) -> Entity:
+    """Return one entity; with `lock` nobody else changes it until the transaction ends.
 
     Raises:
         Problem: `not-found`.
     """
-    entity = session.get(Entity, entity_id)
+    entity = session.get(Entity, entity_id, with_for_update=lock, populate_existing=lock)
     if entity is None:
         raise Problem("not-found", detail="no entity with this id")
     return entity
@@ -172,15 +172,21 @@ def _has(entity: Entity, exact: Sequence[tuple[str, str]]) -> bool:
 
 
 def change_entity(
-    session: Session, rt: Runtime, entity: Entity, changes: Mapping[str, Any], *, author: str, reason: str
-) -> bool:
+    session: Session, rt: Runtime, entity: Entity, changes: Mapping[str, Any], *, author: str, reason: str,
+    revision: int | None = None,
+) -> bool:  # fmt: skip
     """Change what :data:`CHANGEABLE` names; each field's old and new value is kept. Returns whether any changed.
 
     A change of region moves the entity's record to the handhelds of the new one, and with it what lies where it lies.
 
     Raises:
-        Problem: `conflict` for an entity that was merged away; `invalid-field` for a grade outside its table.
+        Problem: `conflict` for an entity that was merged away, or where `revision` is not the one that stands: somebody
+            has changed it since; `invalid-field` for a grade outside its table.
     """
+    if revision is not None and revision != entity.revision:
+        raise Problem(
+            "conflict", field="revision", detail="the entity was changed since you looked", revision=entity.revision
+        )
     if entity.status == MERGED:
         raise Problem("conflict", detail="this entity was merged into another", merged_into=entity.merged_into)
     known = {name: getattr(entity, name) for name in CHANGEABLE}
@@ -192,18 +198,14 @@ def change_entity(
             grade_entity(session, rt, entity, kind, differing.pop(kind)[1], author=author, reason=reason)
     if not differing:
         return True
+    entity.revision += 1
     if {"name", "region"} & differing.keys():
         unindex_entity(session, entity.id, entity.name, entity.region)
     for name, (_, value) in differing.items():
         setattr(entity, name, value)
     if {"name", "region"} & differing.keys():
         index_entities(session, [(entity.id, entity.name, entity.region)])
-    shared = _shared({name: getattr(entity, name) for name in COLUMNS})
-    published = {name: shared[name] for name in differing if name in shared}
-    if differing.keys() & set(POSITION):
-        published["position"] = shared["position"]
-    if published:
-        office_write_many(session, rt, [OfficeChange("entity", entity.id, published, author)])
+    _publish_change(session, rt, entity, differing, author=author)
     if "region" in differing:
         session.flush()
         move_records(session, rt, [Move("entity", entity.id, Placement(entity.region, ""))])
@@ -211,6 +213,18 @@ def change_entity(
     detail = {"reason": reason, "fields": differing}
     record_event(session, rt, author, "entity.change", "entity", entity.id, detail, region=entity.region)
     return True
+
+
+def _publish_change(
+    session: Session, rt: Runtime, entity: Entity, differing: Mapping[str, Any], *, author: str
+) -> None:
+    """Tell handhelds what they know of an entity and what has changed of that."""
+    shared = _shared({name: getattr(entity, name) for name in COLUMNS})
+    published = {name: shared[name] for name in differing if name in shared}
+    if differing.keys() & set(POSITION):
+        published["position"] = shared["position"]
+    if published:
+        office_write_many(session, rt, [OfficeChange("entity", entity.id, published, author)])
 
 
 def _move_followers(session: Session, rt: Runtime, entity: Entity, *, author: str, reason: str) -> None:
@@ -242,5 +256,6 @@ def grade_entity(
         )
     )  # fmt: skip
     setattr(entity, kind, grade)
+    entity.revision += 1
     detail = {"reason": reason, "fields": {kind: [before, grade]}}
     record_event(session, rt, author, "entity.grade", "entity", entity.id, detail, region=entity.region)

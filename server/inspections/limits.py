@@ -14,6 +14,7 @@ from schemas.codes import code_table
 from schemas.visit_rules import EMERGENCY, cap_faults, door_faults, filing_faults, is_capped, read_door_code
 from server.audit.service import record_event
 from server.entities.door_codes import current_serial, door_verifier
+from server.entities.merging import survivor
 from server.entities.models import Entity
 from server.errors import Problem
 from server.inspections.frequency import visits_in_year, year_of
@@ -48,9 +49,10 @@ def limit_marks(session: Session, rt: Runtime, row: Inspection, fields: Mapping[
     found += _door_marks(session, rt, row, fields)
     if row.entity is not None and is_capped(reason):
         year = year_of(began)
-        others = visits_in_year(session, year, [row.entity]).get(row.entity, 0) - _counts(row, year)
-        entity = session.get(Entity, row.entity)
-        if entity is not None:
+        known = session.get(Entity, row.entity)
+        if known is not None:
+            entity = survivor(session, known)
+            others = visits_in_year(session, year, [entity.id]).get(entity.id, 0) - _counts(row, year)
             found += [fault.as_dict() | {"visits": others + 1} for fault in cap_faults(reason, others, entity.risk)]
     return found
 

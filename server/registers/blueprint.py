@@ -112,7 +112,7 @@ def _add_records(blp: Blueprint, keeper: service.Keeper, shapes: Shapes, editors
     def change(values: dict[str, Any], record: str) -> dict[str, Any]:
         """Change fields of a record as it stood at `revision`; each old and new value is kept with the reason."""
         reason, revision = values.pop("reason"), values.pop("revision")
-        row = service.get(session(), register, principal(), record)
+        row = service.get(session(), register, principal(), record, lock=True)
         service.may_change(principal(), row)
         whole = {name: getattr(row, name) for name in (*register.fields, "region", "department")} | values
         service.checked(session(), keeper, principal(), whole)

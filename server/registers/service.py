@@ -129,13 +129,13 @@ def _holds(register: Register, row: Any, folded: str) -> bool:  # noqa: ANN401 -
     return any(folded in fold(str(getattr(row, name) or "")[:MAX_SEARCHED_CHARS]) for name in register.searched)
 
 
-def get(session: Session, register: Register, caller: Principal, record: str) -> Any:  # noqa: ANN401 - a row of the register
-    """Return one record in the caller's scope.
+def get(session: Session, register: Register, caller: Principal, record: str, *, lock: bool = False) -> Any:  # noqa: ANN401 - a row of the register
+    """Return one record in the caller's scope; with `lock` nobody else changes it until the transaction ends.
 
     Raises:
         Problem: `not-found`.
     """
-    row = session.get(register.model, record)
+    row = session.get(register.model, record, with_for_update=lock, populate_existing=lock)
     if row is None or not (register.shared or sees(caller, row.region, row.department)):
         raise Problem("not-found", detail=f"no {register.en} with this id")
     return row

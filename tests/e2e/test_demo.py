@@ -54,6 +54,15 @@ def test_demo_loses_nothing(tmp_path: Path) -> None:
     assert figures["tasks"] == figures["leads"] + 12
     assert figures["behaviors"] == figures["inspections"]["closed"] + sum(figures["settled_leads"].values())
     assert figures["settled_leads"]["confirmed"] > 0
+    draw, rules, checklist, doors = (figures[name] for name in ("draw", "rules", "checklist", "doors"))
+    assert 0 < draw["drawn"] == draw["published"] < draw["roster"] - draw["excluded"]
+    assert draw["excluded"] > 0, "firms that have had their visits of the year"
+    assert figures["inspections"]["total"] == figures["leads"] + 12 + draw["drawn"]
+    assert rules == {"tried": rules["tried"], "refused": rules["tried"], "kept_unclosed": 1}
+    assert rules["tried"] == 2 * 6 + 2 * 5, "six rules; the ecology officers know of no expired colleague"
+    assert checklist["held"] == 4 <= checklist["marked"]
+    assert 12 + draw["drawn"] == doors["scanned"] < doors["visits"]
+    assert doors["marked"] == 12 - figures["inspections"]["left_in_conflict"], "only what is replayed from past years"
     assert figures["faults"]["connections"] > 0
     _recount(home, figures)
 

@@ -18,7 +18,8 @@ from click.testing import CliRunner, Result
 from werkzeug.serving import make_server
 
 from device_sim.cli import device
-from device_sim.fleet import Fleet, PlanFault, read_plan
+from device_sim.fleet import Fleet
+from device_sim.fleet_plan import PlanFault, read_plan
 from device_sim.proxy import FaultProxy, Planner
 from server.records.models import Act
 from server.worker import run_once

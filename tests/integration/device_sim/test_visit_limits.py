@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from device_sim.handheld.client import Handheld
+from device_sim.handheld.forbidden import attempts, is_refused, write_anyway
 from device_sim.handheld.officer import Shot, Visit, tasks_of
 from device_sim.handheld.picture import Picture
 from device_sim.handheld.rules import RuleRefused
@@ -17,9 +18,12 @@ from schemas.visit_rules import visit_caps
 from server.directory.models import Checklist, SupervisionItem
 from server.entities.models import Entity
 from server.inspections.models import Inspection
+from server.officers.models import Officer
+from server.officers.service import publish_officers
 from server.plans import batches, service, visits
 from server.plans.models import DrawnVisit
 from server.web.principal import Principal
+from server.worker import run_once
 from tests.conftest import FakeClock
 from tests.integration.device_sim.conftest import DEPARTMENT, MakeHandheld, Platform
 
@@ -148,3 +152,31 @@ def test_a_visit_that_nobody_filed_does_not_begin(platform: Platform, device: Ha
     device.sync()
     assert refused(device, more, start(clock)) == {"over-frequency-cap"}
     device.record(device.open("inspection", more), start(clock, visit_reason="02"))
+
+
+def test_what_is_forbidden_is_tried_in_vain(platform: Platform, device: Handheld, clock: FakeClock) -> None:
+    """Each rule refuses its own attempt and lets the fair beginning pass; what is written past them does not close."""
+    platform.dispatch(list(platform.world.choose(1, "1")))
+    clock.advance(60)
+    with platform.rt.db.write() as session:
+        colleague = session.get_one(Officer, platform.officers[3])
+        colleague.certificate_valid_until, colleague.revision = clock.now() - timedelta(days=1), 2
+        publish_officers(session, platform.rt, [colleague], author="test")
+    device.sync()
+    task = tasks_of(device)[0]
+    foreign = {"another firm": "FP1.x"}
+    tried = dict(attempts(device, task, foreign))
+    assert set(tried) == {
+        "officers-too-few", "certificate-expired", "not-in-published-list", "visit-not-filed", "door-not-scanned",
+        "door-code-wrong",
+    }  # fmt: skip
+    assert all(is_refused(device, rule, fields) for rule, fields in tried.items())
+    fair = tried["officers-too-few"] | {"officers": list(task.officers)}
+    assert not any(is_refused(device, rule, fair) for rule in tried)
+    inspection = write_anyway(device, task)
+    device.sync()
+    run_once(platform.rt)
+    with platform.rt.db.read() as session:
+        row = session.get_one(Inspection, inspection)
+        assert (row.status, row.behavior) == ("submitted", None)
+        assert "certificate-expired" in {one["reason"] for one in row.blockers}

@@ -264,7 +264,13 @@ def test_work_over_http(client: FlaskClient, sign_in: SignIn, rt: Runtime) -> No
         made = enter(session, rt)
     headers, base = sign_in("operator"), "/api/v1/entities"
     one = f"{base}/{made[0].id}"
-    assert body(client.patch(one, json={"name": "样例新名", "reason": "更名"}, headers=headers))["name"] == "样例新名"
+    renamed = body(client.patch(one, json={"name": "样例新名", "reason": "更名", "revision": 1}, headers=headers))
+    assert (renamed["name"], renamed["revision"]) == ("样例新名", 2)
+    stale = client.patch(one, json={"sector": "drugs", "reason": "旧页面", "revision": 1}, headers=headers)
+    assert (stale.status_code, body(stale)["field"], body(stale)["revision"]) == (409, "revision", 2)
+    assert body(client.get(one, headers=headers))["sector"] != "drugs", "nothing is lost to an old page"
+    unsaid = client.patch(one, json={"sector": "drugs", "reason": "x"}, headers=headers)
+    assert (unsaid.status_code, body(unsaid)["field"]) == (422, "revision")
     graded = client.post(f"{one}/grades", json={"kind": "risk", "grade": "D", "reason": "x"}, headers=headers)
     assert (graded.status_code, body(graded)["risk"]) == (201, "D")
     wrong = client.post(f"{one}/grades", json={"kind": "risk", "grade": "Z", "reason": "x"}, headers=headers)
@@ -302,7 +308,9 @@ def test_changes_that_say_too_little(
     with rt.db.write() as session:
         entity = enter(session, rt)[0]
     headers = sign_in("operator")
-    reply = client.patch(f"/api/v1/entities/{entity.id}", json={**change, "reason": "x"}, headers=headers)
+    reply = client.patch(
+        f"/api/v1/entities/{entity.id}", json={**change, "reason": "x", "revision": 1}, headers=headers
+    )
     assert (reply.status_code, body(reply)["field"]) == (422, field)
     row = {name: value for name, value in ROWS[0].items() if name != "id"} | {"name": "  "}
     report = client.post("/api/v1/entities/import", json=[row], headers=headers)

@@ -11,10 +11,13 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from schemas.identifiers import make_uscc
 from schemas.visit_rules import door_statement, read_door_code, visit_caps
 from server.behaviors.models import Behavior
 from server.entities.door_codes import door_verifier, public_door_key
+from server.entities.merging import merge_entity
 from server.entities.models import Entity
+from server.entities.service import add_entities
 from server.errors import Problem
 from server.inspections.frequency import visits_in_year, year_of
 from server.inspections.models import Inspection, VisitFiling
@@ -85,6 +88,32 @@ def test_planned_visits_of_a_year_are_capped(rt: Runtime, clock: FakeClock, two:
     clock.advance(5 * 86_400)
     assert year_of(rt.now()) == 2027
     give(rt, two.world, count=3)
+
+
+def test_visits_to_merged_duplicates_count(rt: Runtime, two: Crew) -> None:
+    """A firm that is entered twice gets no second share of visits: those to its duplicate count once it is merged."""
+    with rt.db.write() as session:
+        kept = session.get_one(Entity, two.world.entity)
+        twice = Entity(
+            id=rt.new_id(), name="样例重复登记", nature="2", uscc=make_uscc("91", "420106", "00000077"),
+            registered_address="样例路", operating_address="样例路", region=kept.region, lat=30.5, lon=114.3,
+            datum="WGS-84",
+        )  # fmt: skip
+        add_entities(session, rt, [twice], author="test")
+        duplicate = twice.id
+    other = replace(two.world, entity=duplicate)
+    give(rt, other, count=CAP - 1)
+    with rt.db.write() as session:
+        merge_entity(
+            session, rt, session.get_one(Entity, duplicate), session.get_one(Entity, two.world.entity),
+            author="test", reason="重复登记",
+        )  # fmt: skip
+    with rt.db.read() as session:
+        counted = {two.world.entity: CAP}
+        assert visits_in_year(session, 2026) == visits_in_year(session, 2026, [two.world.entity]) == counted
+    for world in (two.world, other):
+        with pytest.raises(Problem, match="limit-exceeded"):
+            give(rt, world)
 
 
 def test_a_visit_by_the_rules_has_no_marks(two: Crew, sign_in: SignIn) -> None:

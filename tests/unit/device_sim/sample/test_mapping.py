@@ -9,7 +9,8 @@ import pytest
 from device_sim.sample.checklists import CATCH_ALL_NUMBER, NUMBERED, PLAIN, STATION, number_sub_items, sector_of
 from device_sim.sample.divisions import TOWNSHIP_RADIUS_KM, Divisions
 from device_sim.sample.inspections import RealBusiness, RealInspection, RealViolation
-from device_sim.sample.mapping import ENTITY_RADIUS_KM, MappedWorld, map_station, map_world, verification_visit
+from device_sim.sample.made_visits import drawn_visit, verification_visit
+from device_sim.sample.mapping import ENTITY_RADIUS_KM, MappedWorld, map_station, map_world
 from device_sim.sample.naming import business_key, synthetic_uscc
 from device_sim.sample.results import is_visit
 from device_sim.sample.sources import open_data
@@ -247,6 +248,16 @@ def test_verification_answers_every_sub_item() -> None:
     assert {one.result for one in visits} == {"01", "03"}
     assert all((one.result == "03") == bool(one.failures) for one in visits)
     assert visits[0] == verification_visit("lead 0", lines, when)
+
+
+def test_a_drawn_visit_answers_every_sub_item() -> None:
+    """What is found follows from the key alone, not from who was drawn or when it is."""
+    lines = [(str(n), f"text {n}") for n in range(20)]
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    visits = [drawn_visit(f"draw:{n}", "checklist", lines, when) for n in range(30)]
+    assert all(len(one.answers) == 20 and one.category == "01" for one in visits)
+    assert all((one.result == "03") == bool(one.failures) for one in visits)
+    assert drawn_visit("draw:0", "other", lines, datetime(2027, 1, 1, tzinfo=UTC)).answers == visits[0].answers
 
 
 def test_without_townships_there_is_no_place() -> None:

@@ -17,9 +17,9 @@ Row = tuple[Any, ...]
 
 
 class Prepared:
-    """A statement that gives rows; `among` names the one parameter that may be a list, bound with `expanding=True`."""
+    """A statement that gives rows; `among` names the parameters that are lists, bound with `expanding=True`."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]] | UpdateBase, among: str = "") -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]] | UpdateBase, *among: str) -> None:
         """Take the statement; it is compiled when it is first sent."""
         self._statement, self._among = statement, among
         self._compiled: dict[str, _Compiled] = {}
@@ -46,13 +46,16 @@ class Prepared:
 class _Compiled:
     """A statement as one kind of database takes it."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]] | UpdateBase, among: str, dialect: Dialect) -> None:
+    def __init__(
+        self, statement: Select[*tuple[Any, ...]] | UpdateBase, among: Sequence[str], dialect: Dialect
+    ) -> None:
         compiled = statement.compile(dialect=dialect)
         self._sql, self._fixed = str(compiled), dict(compiled.params)
         self._order: Sequence[str] | None = compiled.positiontup
-        self._mark, self._among = f"IN (__[POSTCOMPILE_{among}])", among
+        self._marks = {name: f"IN (__[POSTCOMPILE_{name}])" for name in among}
         if self._order is None:
-            self._sql = self._sql.replace(self._mark, f"= ANY(%({among})s)")
+            for name, mark in self._marks.items():
+                self._sql = self._sql.replace(mark, f"= ANY(%({name})s)")
         converters = [_converter(column.type, dialect) for column in statement.exported_columns]
         self._converters = [(place, convert) for place, convert in enumerate(converters) if convert is not None]
 
@@ -63,9 +66,9 @@ class _Compiled:
         else:
             row: list[Any] = []
             for name in self._order:
-                if name == self._among:
+                if name in self._marks:
                     row += bound[name]
-                    sql = sql.replace(self._mark, f"IN ({', '.join('?' * len(bound[name]))})")
+                    sql = sql.replace(self._marks[name], f"IN ({', '.join('?' * len(bound[name]))})")
                 else:
                     row.append(bound[name])
             rows = _fetched(connection, sql, row)

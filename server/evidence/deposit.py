@@ -17,8 +17,8 @@ from server.db.engine import insert_ignore
 from server.evidence import ledger
 from server.evidence.hashing import Digest, digest_file
 from server.evidence.models import DECLARED, Blob, Evidence
+from server.evidence.recording import mark_verified
 from server.evidence.retention import seal
-from server.evidence.settlement import mark_verified
 from server.evidence.store import make_folder
 from server.evidence.stores import open_store
 from server.runtime import Runtime

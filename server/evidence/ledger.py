@@ -1,10 +1,11 @@
 """The chain of custody in the database: appending to it and checking it."""
 
-from typing import Any
+from typing import Any, Protocol, cast
 
-from sqlalchemy import insert, select
+from sqlalchemy import Table, select
 from sqlalchemy.orm import Session
 
+from server.db.many_rows import insert_rows
 from server.evidence.custody import Entry, Fault, check_chain, make_entry
 from server.evidence.models import CustodyEntry, Evidence
 from server.runtime import Runtime
@@ -13,13 +14,21 @@ SERVER = "server"
 """Actor of what the platform does by itself."""
 
 
+class Chained(Protocol):
+    """What of a record's row its chain needs."""
+
+    id: Any
+    custody_count: Any
+    custody_head: Any
+
+
 def lock_evidence(session: Session, evidence_id: str) -> Evidence | None:
     """Return an evidence row locked for change (PostgreSQL: row lock; SQLite has one writer anyway), or None."""
     query = select(Evidence).where(Evidence.id == evidence_id).with_for_update()
     return session.scalars(query, execution_options={"populate_existing": True}).one_or_none()
 
 
-def add(rt: Runtime, evidence: Evidence, action: str, *, actor: str, detail: dict[str, Any]) -> dict[str, Any]:
+def add(rt: Runtime, evidence: Chained, action: str, *, actor: str, detail: dict[str, Any]) -> dict[str, Any]:
     """Make the next entry of the chain of a locked evidence row, and return the table's row; see :func:`append_rows`.
 
     Raises:
@@ -40,8 +49,8 @@ def add(rt: Runtime, evidence: Evidence, action: str, *, actor: str, detail: dic
 
 def append_rows(session: Session, rows: list[dict[str, Any]]) -> None:
     """Write entries made by :func:`add`, of any number of chains."""
-    if rows:
-        session.execute(insert(CustodyEntry), rows)
+    session.flush()  # a chain's record may be new
+    insert_rows(session, cast(Table, CustodyEntry.__table__), rows)
 
 
 def append(

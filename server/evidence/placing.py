@@ -6,10 +6,12 @@ can be done again, so a crash in between costs nothing.
 
 import logging
 from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
+from server.db.prepared import Prepared
 from server.errors import Problem
 from server.evidence.hashing import Digest, digest_file
 from server.evidence.models import ERASED, LOST, QUARANTINED, STORED, WAITING, Evidence, Upload
@@ -20,9 +22,11 @@ from server.runtime import Runtime
 log = logging.getLogger(__name__)
 
 
-# Statements of every upload are built once: building one costs more than SQLite takes to answer it.
-_DECLARATION = select(Evidence.device, Evidence.sha256, Evidence.sm3, Evidence.size_bytes, Evidence.status).where(
-    Evidence.id == bindparam("id")
+_EVIDENCE = cast(Table, Evidence.__table__)
+_DECLARATION = Prepared(
+    select(*(_EVIDENCE.c[name] for name in ("device", "sha256", "sm3", "size_bytes", "status"))).where(
+        _EVIDENCE.c.id == bindparam("id")
+    )
 )
 
 
@@ -56,8 +60,17 @@ class Placed:
     """Whether the upload has no row yet."""
 
 
-def declared_of(evidence: Evidence) -> Declared:
-    """Return what a row declares."""
+class Declaring(Protocol):
+    """What of a record's row is its declaration."""
+
+    device: Any
+    sha256: Any
+    sm3: Any
+    size_bytes: Any
+
+
+def declared_of(evidence: Declaring) -> Declared:
+    """Return what a record declares."""
     return Declared(evidence.device, evidence.sha256, evidence.sm3, evidence.size_bytes)
 
 
@@ -67,12 +80,14 @@ def read_declaration(session: Session, evidence_id: str, device: str) -> Declare
     Raises:
         Problem: `erased`.
     """
-    found = session.execute(_DECLARATION, {"id": evidence_id}).first()
-    if found is not None and found.status == ERASED:
-        raise Problem("erased", detail="this evidence was lawfully erased: destroy your copy")
-    if found is None or found.device != device or found.sha256 is None:
+    found = _DECLARATION.row(session, {"id": evidence_id})
+    if found is None:
         return None
-    return Declared(found.device, found.sha256, found.sm3, found.size_bytes)
+    *declared, status = found
+    if status == ERASED:
+        raise Problem("erased", detail="this evidence was lawfully erased: destroy your copy")
+    declaration = Declared(*declared)
+    return declaration if declaration.device == device and declaration.sha256 is not None else None
 
 
 def place(rt: Runtime, upload: Upload, held: HeldPart, declared: Declared | None, *, fresh: bool = False) -> Placed:

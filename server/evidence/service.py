@@ -18,7 +18,7 @@ from server.evidence.hashing import Digest
 from server.evidence.models import DECLARED, ERASED, REJECTED, STORED, VERIFIED, WAITING, Blob, Evidence, Upload
 from server.evidence.placing import declared_of
 from server.evidence.receipts import finished_upload
-from server.evidence.settlement import mark_verified
+from server.evidence.recording import mark_verified
 from server.evidence.stores import open_store
 from server.prooflog.models import Leaf
 from server.runtime import Runtime

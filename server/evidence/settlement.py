@@ -4,40 +4,30 @@ The order is always: the file where it belongs, durably; then the rows, in one t
 file that nothing speaks of yet, and the next :func:`reconcile_step` does the rest. Every step can be done again.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Table, and_, bindparam, exists, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, exists, or_, select
 
-from server.db.engine import insert_ignore
-from server.evidence import ledger
 from server.evidence.commits import CommitGroup
-from server.evidence.hashing import Digest
 from server.evidence.models import (
-    DECLARED,
     ERASED,
     LOST,
     OPEN,
     PART,
     QUARANTINED,
     RECEIVED,
-    REJECTED,
-    STORED,
     UNSETTLED,
     VERIFIED,
     WAITING,
-    Blob,
     Evidence,
     Upload,
 )
 from server.evidence.parts import HeldPart, Parts
-from server.evidence.placing import Placed, declared_of, place, read_declaration
-from server.prooflog.service import enqueue
+from server.evidence.placing import Placed, place, read_declaration
+from server.evidence.recording import record
 from server.records.models import Act
 from server.runtime import Runtime
 
@@ -49,27 +39,8 @@ SWEEP_BATCH = 500
 """Uploads ended by one sweep."""
 LIVE = (OPEN, PART, *UNSETTLED)
 """States in which an upload owns a file."""
-
-
-# Statements of every upload are built once: building one costs more than SQLite takes to answer it.
-_CONCERNED = (
-    select(Evidence)
-    .where(
-        or_(
-            Evidence.id.in_(bindparam("ids", expanding=True)),
-            and_(
-                Evidence.sha256.in_(bindparam("contents", expanding=True)), Evidence.status.not_in((VERIFIED, ERASED))
-            ),
-        )
-    )
-    .order_by(Evidence.id)
-    .with_for_update()
-)
-_REVIVE = (  # what is evidence again is not destroyed
-    update(Blob)
-    .where(Blob.sha256.in_(bindparam("contents", expanding=True)), Blob.doomed_at.is_not(None))
-    .values(doomed_at=None, destroyed_at=None)
-)
+RECORDING: CommitGroup[Placed] = CommitGroup(record)
+"""Joins the commits of requests of this process."""
 
 
 def settle_upload(rt: Runtime, upload_id: str) -> str:
@@ -155,110 +126,6 @@ def _record_batch(rt: Runtime, placed: Sequence[tuple[Placed, HeldPart]]) -> int
         if state not in LIVE:
             held.discard()
     return len(states)
-
-
-def record(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]:
-    """Write the rows of placed uploads; returns the state of each. Their files are where they belong already."""
-    uploads = _upload_rows(session, placed)
-    stored = {each.digest.sha256 for each in placed if each.state == STORED and each.digest}
-    concerned = {"ids": sorted({each.upload.evidence for each in placed}), "contents": sorted(stored)}
-    records = list(session.scalars(_CONCERNED, concerned, execution_options={"populate_existing": True}))
-    by_id = {each.id: each for each in records}
-    blobs: dict[str, dict[str, Any]] = {}
-    entries: list[dict[str, Any]] = []
-    for each in placed:
-        upload = uploads.get(each.upload.id)
-        if upload is None:
-            continue
-        evidence = by_id.get(upload.evidence)
-        if evidence is not None and (evidence.device != upload.device or evidence.status == ERASED):
-            evidence = None  # another device's record, or an erased one: these bytes are none of its business
-        if each.digest is not None:
-            upload.sha256, upload.sm3 = each.digest.sha256, each.digest.sm3
-        if each.digest is None or evidence is None or each.state not in (STORED, QUARANTINED):
-            _unsettled(rt, upload, evidence, each.state)
-            continue
-        upload.state, upload.settled_at = each.state, rt.now()
-        entries.append(_uploaded(rt, evidence, upload, each.digest))
-        if each.state == QUARANTINED:
-            entries.append(_reject(rt, evidence, upload))
-            continue
-        blobs[each.digest.sha256] = {**asdict(each.digest), "stored_at": rt.now()}
-        siblings = (one for one in records if one.status not in (VERIFIED, ERASED) and one.device == upload.device)
-        fitting = [one for one in siblings if declared_of(one).fits(each.digest)]
-        entries += [mark_verified(session, rt, one, each.digest) for one in fitting]
-    if insert_ignore(session, cast(Table, Blob.__table__), list(blobs.values())) < len(blobs):
-        session.execute(_REVIVE, {"contents": sorted(blobs)}, execution_options={"synchronize_session": False})
-    ledger.append_rows(session, entries)
-    _insert_fresh(session, [uploads[each.upload.id] for each in placed if each.fresh])
-    return [uploads[each.upload.id].state if each.upload.id in uploads else LOST for each in placed]
-
-
-RECORDING: CommitGroup[Placed] = CommitGroup(record)
-"""Joins the commits of requests of this process."""
-
-
-def _upload_rows(session: Session, placed: Sequence[Placed]) -> dict[str, Upload]:
-    """Return the rows to be written: those that are still unsettled, and new ones that are added at the end."""
-    known = [each.upload.id for each in placed if not each.fresh]
-    uploads = {each.upload.id: each.upload for each in placed if each.fresh}
-    if known:
-        query = select(Upload).where(Upload.id.in_(known), Upload.state.in_(UNSETTLED)).with_for_update()
-        found = session.scalars(query.order_by(Upload.id), execution_options={"populate_existing": True})
-        uploads |= {row.id: row for row in found}
-    return uploads
-
-
-def _insert_fresh(session: Session, uploads: Sequence[Upload]) -> None:
-    if uploads:
-        columns = [column.key for column in Upload.__table__.columns]
-        session.execute(insert(Upload), [{name: getattr(row, name) for name in columns} for row in uploads])
-
-
-def _unsettled(rt: Runtime, upload: Upload, evidence: Evidence | None, state: str) -> None:
-    """Note bytes that wait for their declaration or for the store, or that the disk has lost."""
-    upload.state = WAITING if state in (STORED, QUARANTINED) else state
-    upload.settled_at = rt.now() if state == LOST else None
-    if evidence is not None and evidence.status != VERIFIED and state in (WAITING, LOST):
-        evidence.status = WAITING if state == WAITING else DECLARED
-
-
-def _uploaded(rt: Runtime, evidence: Evidence, upload: Upload, digest: Digest) -> dict[str, Any]:
-    received_at = upload.received_at.isoformat() if upload.received_at else None
-    detail = {"upload": upload.id, **asdict(digest), "received_at": received_at}
-    return ledger.add(rt, evidence, "upload", actor=f"device:{upload.device}", detail=detail)
-
-
-def _reject(rt: Runtime, evidence: Evidence, upload: Upload) -> dict[str, Any]:
-    if evidence.status != VERIFIED:
-        evidence.status = REJECTED
-    declared = {"declared_sha256": evidence.sha256, "declared_sm3": evidence.sm3, "upload": upload.id}
-    return ledger.add(rt, evidence, "reject", actor=ledger.SERVER, detail=declared)
-
-
-def mark_verified(session: Session, rt: Runtime, evidence: Evidence, digest: Digest) -> dict[str, Any]:
-    """Attach stored bytes to a locked evidence row; returns the custody row, and enters the leaf of the proof log."""
-    evidence.status, evidence.verified_at, evidence.examined_at = VERIFIED, rt.now(), None
-    evidence.sm3, evidence.size_bytes = digest.sm3, digest.size_bytes
-    entry = ledger.add(rt, evidence, "verify", actor=ledger.SERVER, detail=asdict(digest))
-    enqueue(session, rt, "evidence", evidence.id, leaf_bytes(evidence))
-    return entry
-
-
-def leaf_bytes(evidence: Evidence) -> bytes:
-    """Return the proof-log leaf of verified evidence: compact JSON, members sorted; hashes and ids only."""
-    leaf = {
-        "v": 1,
-        "type": "evidence",
-        "evidence": evidence.id,
-        "inspection": evidence.inspection,
-        "act": evidence.act_hash,
-        "sha256": evidence.sha256,
-        "sm3": evidence.sm3,
-        "size_bytes": evidence.size_bytes,
-        "custody": evidence.custody_head,
-    }
-    return json.dumps(leaf, separators=(",", ":"), sort_keys=True).encode()
 
 
 def sweep_step(rt: Runtime) -> int:

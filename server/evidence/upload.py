@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
-from sqlalchemy import bindparam, case, func, select
+from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from schemas.kinds.field_work import MAX_EVIDENCE_BYTES
+from server.db.prepared import Prepared
 from server.errors import Problem
 from server.evidence.models import FINISHED, OPEN, PART, RECEIVED, UNSETTLED, Upload
 from server.evidence.parts import HeldPart, Parts, Superseded
@@ -39,14 +41,20 @@ WAITING_LIFETIME = timedelta(days=90)
 """How long finished bytes wait for a declaration."""
 
 
-_TWINS = select(Upload).where(
-    Upload.evidence == bindparam("evidence"),
-    Upload.device == bindparam("device"),
-    Upload.length_bytes == bindparam("length_bytes"),
-    Upload.concat.is_(None),
+_UPLOADS = cast(Table, Upload.__table__)
+_TWINS = Prepared(
+    select(*(_UPLOADS.c[name] for name in ("id", "state", "offset_bytes", "announced_sha256"))).where(
+        _UPLOADS.c.evidence == bindparam("evidence"),
+        _UPLOADS.c.device == bindparam("device"),
+        _UPLOADS.c.length_bytes == bindparam("length_bytes"),
+        _UPLOADS.c.concat.is_(None),
+    )
 )
-_HELD = select(func.sum(case((Upload.state.in_((OPEN, PART)), 1), else_=0)), func.sum(Upload.length_bytes)).where(
-    Upload.device == bindparam("device"), Upload.state.in_((OPEN, PART, *UNSETTLED))
+_HELD = Prepared(
+    select(_UPLOADS.c.state, func.count(), func.sum(_UPLOADS.c.length_bytes))
+    .where(_UPLOADS.c.device == bindparam("device"), _UPLOADS.c.state.in_(bindparam("states", expanding=True)))
+    .group_by(_UPLOADS.c.state),
+    "states",
 )
 
 
@@ -288,12 +296,11 @@ def finish(upload: Upload, now: datetime) -> None:
 
 def find_twin(session: Session, device: str, length_bytes: int, metadata: Metadata) -> Upload | None:
     """Return the upload that an earlier, equal creation made, if it is untouched or finished."""
-    for upload in session.scalars(
-        _TWINS, {"evidence": metadata.evidence, "device": device, "length_bytes": length_bytes}
-    ):
-        untouched = upload.state == OPEN and upload.offset_bytes == 0
-        if (untouched or upload.state in FINISHED) and upload.announced_sha256 == metadata.sha256:
-            return upload
+    wanted = {"evidence": metadata.evidence, "device": device, "length_bytes": length_bytes}
+    for upload_id, state, offset_bytes, announced in _TWINS.rows(session, wanted):
+        untouched = state == OPEN and offset_bytes == 0
+        if (untouched or state in FINISHED) and announced == metadata.sha256:
+            return session.get(Upload, upload_id)
     return None
 
 
@@ -305,10 +312,12 @@ def check_room(session: Session, rt: Runtime, device: str, length_bytes: int) ->
     """
     if length_bytes > MAX_UPLOAD_BYTES:
         raise Problem("too-large", detail="the file is too large", field="Upload-Length", limit=MAX_UPLOAD_BYTES)
-    uploads, pending_bytes = session.execute(_HELD, {"device": device}).one()
-    if int(uploads or 0) >= MAX_OPEN_UPLOADS:
+    held = _HELD.rows(session, {"device": device, "states": [OPEN, PART, *UNSETTLED]})
+    uploads = sum(count for state, count, _ in held if state in (OPEN, PART))
+    pending_bytes = int(sum(size_bytes for _, _, size_bytes in held))
+    if uploads >= MAX_OPEN_UPLOADS:
         raise Problem("limit-exceeded", detail="too many unfinished uploads", limit=MAX_OPEN_UPLOADS)
-    if int(pending_bytes or 0) + length_bytes > MAX_PENDING_BYTES:
+    if pending_bytes + length_bytes > MAX_PENDING_BYTES:
         raise Problem("limit-exceeded", detail="too many bytes wait for their records", limit=MAX_PENDING_BYTES)
     check_space(rt, length_bytes)
 

@@ -27,7 +27,7 @@ _HELD = (*_IN_ROW, "visit_from", "visit_until")
 _FOLLOWED = ("id", *_IN_ROW, "submitted_at")
 _KNOWN = Prepared(
     select(*(INSPECTIONS.c[name] for name in _FOLLOWED)).where(INSPECTIONS.c.id.in_(bindparam("ids", expanding=True))),
-    among="ids",
+    "ids",
 )
 
 

@@ -42,13 +42,13 @@ _RECORDS_OF = Prepared(
     .where(RECORDS.c.kind == bindparam("of"), RECORDS.c.id.in_(_AMONG))
     .order_by(RECORDS.c.id)
     .with_for_update(),
-    among="ids",
+    "ids",
 )  # fmt: skip
 _PEOPLE_OF = Prepared(
     select(ASSIGNEES.c.id, ASSIGNEES.c.officer, ASSIGNEES.c.active)
     .where(ASSIGNEES.c.kind == bindparam("of"), ASSIGNEES.c.id.in_(_AMONG))
     .order_by(ASSIGNEES.c.officer),
-    among="ids",
+    "ids",
 )
 _ADVANCE = Prepared(
     update(STATE).where(STATE.c.id == 1).values(position=STATE.c.position + bindparam("by")).returning(STATE.c.position)

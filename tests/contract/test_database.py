@@ -338,7 +338,7 @@ def test_prepared_statements_bind_and_convert(database: Database) -> None:
         select(THING.c.id, THING.c.at, THING.c.data, THING.c.bytes)
         .where(THING.c.counter == bindparam("counter"), THING.c.id.in_(bindparam("ids", expanding=True)))
         .order_by(THING.c.id),
-        among="ids",
+        "ids",
     )
     advance = Prepared(update(COUNTER).values(value=COUNTER.c.value + bindparam("by")).returning(COUNTER.c.value))
     with database.write() as session:

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from server.evidence import settlement
+from server.evidence import recording, settlement
 from server.evidence.commits import CommitGroup
 from server.evidence.examination import inspect_step
 from server.evidence.facts import MediaFacts
@@ -49,7 +49,7 @@ OTHER = EVIDENCE[:-1] + "2"
 def leaves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bytes]]:
     """What was handed to the proof log."""
     found: list[tuple[str, str, bytes]] = []
-    monkeypatch.setattr(settlement, "enqueue", lambda _session, _rt, *leaf: found.append(leaf))
+    monkeypatch.setattr(recording, "enqueue", lambda _session, _rt, *leaf: found.append(leaf))
     return found
 
 
@@ -263,7 +263,7 @@ def test_crash_between_file_and_rows(
     def crash(session: Session, rt: Runtime, placed: Sequence[Placed]) -> list[str]:
         if honest or placed[0].state == "quarantined":
             raise Crash
-        return settlement.record(session, rt, placed)
+        return recording.record(session, rt, placed)
 
     with monkeypatch.context() as broken:
         broken.setattr(settlement, "RECORDING", CommitGroup(crash))

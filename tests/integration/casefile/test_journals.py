@@ -68,7 +68,7 @@ def test_segments_from_before_a_change_of_the_key(rt: Runtime, client: FlaskClie
     runs, acts = runs_of(rt, device)
     present = device.key.public_key().public_bytes_raw()
     assert [base64.b64decode(run["public_key"]) for run in runs] == [former, present]
-    assert list(check_journals(runs, acts)) == []
+    assert all(holds for holds, _ in check_journals(runs, acts))
 
 
 @pytest.mark.parametrize("order", [((3, 4), (1, 2)), ((4, 4), (1, 1), (2, 3))])
@@ -81,7 +81,7 @@ def test_segments_that_arrived_out_of_order(
     runs, acts = runs_of(rt, device)
     signed = [int(run["statement"].split("\n")[4]) for run in runs]
     assert signed == sorted(last for _, last in order)
-    assert list(check_journals(runs, acts)) == []
+    assert all(holds for holds, _ in check_journals(runs, acts))
 
 
 def test_an_act_beyond_the_signed_one_is_not_vouched_for(rt: Runtime, client: FlaskClient, device: FieldDevice) -> None:
@@ -91,6 +91,6 @@ def test_an_act_beyond_the_signed_one_is_not_vouched_for(rt: Runtime, client: Fl
     runs, acts = runs_of(rt, device)
     [first] = [run for run in runs if run["first"] == 1]
     assert [json.loads(header)["seq"] for header in first["headers"]] == [1, 2, 3, 4]
-    assert list(check_journals([first], acts)) == [
+    assert [finding for holds, finding in check_journals([first], acts) if not holds] == [
         f"act {device.journal}:{seq}: is in no signed journal" for seq in (3, 4)
     ]

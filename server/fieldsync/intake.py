@@ -24,6 +24,7 @@ from server.fieldsync.checks import (
     check_states,
 )
 from server.fieldsync.erased import named_key, refuse_incomplete, with_nulls, without_erased
+from server.fieldsync.journals import last_linked
 from server.fieldsync.projections import project
 from server.fieldsync.receipts import Unmerged, receipt_of, unmerged_row
 from server.fieldsync.segment import LinkedAct, Segment
@@ -167,11 +168,8 @@ def _now_linked(work: Intake, head_seq: int) -> list[Dot]:
     Acts beyond a gap wait for the one before their segment, whatever has become of that one.
     """
     journal, last = work.segment.head.journal, work.segment.head.last
-    beyond = select(Act.seq).where(Act.journal == journal, Act.seq > last).order_by(Act.seq)
-    for seq in work.session.execute(beyond).scalars() if work.followed else ():
-        if seq != last + 1:
-            break
-        last = seq
+    if work.followed:
+        last, _ = last_linked(work.session, journal, last, "")
     return [Dot(journal, seq) for seq in range(head_seq + 1, last + 1)]
 
 

@@ -83,3 +83,13 @@ def _check_parent(session: Session, caller: Principal, journal_id: str, seq: int
         act = session.get(Act, (journal_id, seq))
         if act is None or act.hash != act_hash:
             raise Problem("invalid-field", field="parent.hash", detail="is no act of that journal")
+
+
+def last_linked(session: Session, journal_id: str, seq: int, act_hash: str) -> tuple[int, str]:
+    """Return number and hash of the last stored act that follows act `seq`, whose hash is given, without a gap."""
+    beyond = select(Act.seq, Act.hash).where(Act.journal == journal_id, Act.seq > seq).order_by(Act.seq)
+    for next_seq, next_hash in session.execute(beyond):
+        if next_seq != seq + 1:
+            break
+        seq, act_hash = next_seq, next_hash
+    return seq, act_hash

@@ -15,7 +15,7 @@ from server.errors import Problem
 from server.fieldsync.checks import CheckedAct
 from server.fieldsync.damaged import take_again
 from server.fieldsync.intake import Intake, take_in
-from server.fieldsync.journals import PushedJournal, lock_journal
+from server.fieldsync.journals import PushedJournal, last_linked, lock_journal
 from server.fieldsync.models import SegmentSignature
 from server.fieldsync.segment import LinkedAct, Segment
 from server.prooflog.service import enqueue
@@ -142,11 +142,8 @@ def _advance(work: Intake, journal: PushedJournal, segment: Segment, corrected: 
     session, rt, head = work.session, work.rt, segment.head
     if head.first <= journal.head_seq + 1 and head.last > journal.head_seq:
         journal.head_seq, journal.head_hash = head.last, head.head
-        beyond = select(Act.seq, Act.hash).where(Act.journal == journal.id, Act.seq > head.last).order_by(Act.seq)
-        for seq, act_hash in session.execute(beyond) if work.followed else ():
-            if seq != journal.head_seq + 1:
-                break
-            journal.head_seq, journal.head_hash = seq, act_hash
+        if work.followed:
+            journal.head_seq, journal.head_hash = last_linked(session, journal.id, head.last, head.head)
         journal.save(session)
         leaf = encode({"journal": journal.id, "seq": journal.head_seq, "head": journal.head_hash})
         enqueue(session, rt, "journal-head", f"{journal.id}:{journal.head_seq}", leaf)

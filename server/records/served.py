@@ -91,9 +91,11 @@ class Served:
         """
         if change.delete or self.acts.keys() != change.seen or change.dot in self.acts:
             return None
+        mine = dict(sorted(change.fields.items()))
+        if not self.acts:
+            return type(self)({change.dot: ServedAct(str(change.dot), change.at_ms, _additions(mine, policies))})
         if any(DELETED in act.fields for act in self.acts.values()):
             return None
-        mine = dict(sorted(change.fields.items()))
         gone: dict[str, frozenset[Dot]] = {}
         for name, value in mine.items():
             policy = policies.get(name, DEFAULT)
@@ -106,6 +108,14 @@ class Served:
         acts = {dot: act for dot, act in left.items() if act.fields}
         acts[change.dot] = ServedAct(str(change.dot), change.at_ms, mine)
         return type(self)({dot: acts[dot] for dot in sorted(acts)} if len(acts) > 1 else acts)
+
+
+def _additions(fields: dict[str, Any], policies: Policies) -> dict[str, Any]:
+    """Return what the act that makes a record leaves live: what it sets, and of changes of sets what they add."""
+    for name, value in fields.items():
+        if type(value) is dict and policies.get(name, DEFAULT).removes_by_name:
+            fields[name], _ = set_change(value)
+    return fields
 
 
 def _without(act: ServedAct, dot: Dot, gone: Mapping[str, frozenset[Dot]]) -> ServedAct:

@@ -7,6 +7,9 @@ SHELL := /bin/sh
 BIN := .venv/bin
 UV ?= $(shell command -v uv || echo .venv/uv/bin/uv)
 ARGS ?=
+# Container images often set it. The programs are started again and again, by the tests some hundred times: without
+# compiled modules each start compiles the whole platform anew, which takes longer than all the rest of it.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

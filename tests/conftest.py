@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
+from server.accounts import service as accounts
 from server.accounts.models import Account
 from server.app import create_app
 from server.config import load_settings
@@ -46,6 +47,15 @@ class FakeClock:
 def clock() -> FakeClock:
     """A clock that stands still."""
     return FakeClock()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def platforms_password_hash() -> Iterator[str]:
+    """How the platform keeps passwords. In tests it keeps them the quick way: its own is slow by design."""
+    with pytest.MonkeyPatch.context() as patch:
+        own = accounts.HASH_METHOD
+        patch.setattr(accounts, "HASH_METHOD", "pbkdf2:sha256:1")
+        yield own
 
 
 @pytest.fixture(scope="session")

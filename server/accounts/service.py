@@ -20,6 +20,8 @@ from server.web.principal import Principal, region_prefix
 ROLES = ("admin", "operator", "auditor", "officer", "central")
 MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 256
+HASH_METHOD = "scrypt:32768:8:1"
+"""How new passwords are kept, as `werkzeug.security` writes it: slow by design, each guess takes 32 MB and its time."""
 MAX_FAILURES = 10
 """Wrong passwords in a row after which an account is locked."""
 LOCK_S = 900
@@ -63,7 +65,7 @@ def add_account(session: Session, rt: Runtime, new: NewAccount, *, actor: str) -
     account = Account(
         id=rt.new_id(),
         login=new.login,
-        password_hash=generate_password_hash(new.password),
+        password_hash=generate_password_hash(new.password, HASH_METHOD),
         role=new.role,
         name=new.name,
         region=region_prefix(new.region),
@@ -110,7 +112,7 @@ def _hash_of_nobody() -> str:
 
     Made at the first need: it is slow by design, and every program of the platform would pay for it at its start.
     """
-    return generate_password_hash("nobody has this password")
+    return generate_password_hash("nobody has this password", HASH_METHOD)
 
 
 def issue_code(session: Session, rt: Runtime, account_id: str) -> str:

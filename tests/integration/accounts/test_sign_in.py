@@ -3,6 +3,7 @@
 import pytest
 from flask.testing import FlaskClient
 
+from server.accounts import service
 from server.accounts.models import Account
 from server.accounts.service import (
     LOCK_S,
@@ -42,6 +43,16 @@ def test_right_and_wrong_passwords(client: FlaskClient, account: str) -> None:
     wrong, unknown = _sign_in(client, "wrong"), _sign_in(client, PASSWORD, "nobody")
     assert wrong == unknown
     assert wrong[0] == 401
+
+
+def test_passwords_are_kept_slowly(rt: Runtime, platforms_password_hash: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stored was made by scrypt, at a cost that makes each guess take 32 MB and its time."""
+    monkeypatch.setattr(service, "HASH_METHOD", platforms_password_hash)
+    with rt.db.write() as session:
+        made = add_account(session, rt, NewAccount("wang", PASSWORD, "operator", "样例", "420000"), actor="test")
+        stored = session.get_one(Account, made).password_hash
+    method, cost, block, parallel = stored.partition("$")[0].split(":")
+    assert (method, int(cost) >= 2**15, block, parallel) == ("scrypt", True, "8", "1")
 
 
 def test_wrong_passwords_lock_the_account(client: FlaskClient, account: str, clock: FakeClock) -> None:

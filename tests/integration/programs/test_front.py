@@ -1,11 +1,12 @@
-"""The entry point: the ingester starts without the rest of the platform; everything else is there as before."""
+"""The entry point: other programs start without the rest of the platform; everything else is there as before."""
 
 import subprocess
 import sys
+from ast import literal_eval
 
 import pytest
 
-HEAVY = ("flask", "PIL", "gunicorn", "alembic", "jinja2", "cryptography")
+HEAVY = ("flask", "PIL", "gunicorn", "alembic", "jinja2", "cryptography", "server.cli")
 PROGRAM = f"""
 import sys
 from server.front import main
@@ -28,6 +29,14 @@ def test_the_ingester_starts_light() -> None:
     text = run("ingest", "--help")
     assert "Usage: fieldproof ingest" in text
     assert text.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", ["bench", "central", "demo", "device"])
+def test_outsiders_start_without_the_platform(name: str) -> None:
+    """What reaches the platform over the network only loads nothing of it, and takes the same options for help."""
+    text = run(name, "-h")
+    assert f"Usage: fieldproof {name}" in text
+    assert not {"flask", "gunicorn", "alembic", "server.cli"} & set(literal_eval(text.strip().splitlines()[-1]))
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help")])

@@ -21,6 +21,7 @@ from server.evidence.settlement import reconcile_step, sweep_step
 from server.fieldsync.erasure import erase
 from server.fieldsync.overdue import surface_overdue
 from server.inspections.closing import close_ready
+from server.inspections.lead_notices import tell_officers
 from server.inspections.lead_tasks import dispatch_open_leads
 from server.inspections.rechecking import dispatch_rechecks, settle_rechecks
 from server.inspections.rectifying import surface_overdue_orders
@@ -81,6 +82,7 @@ STEPS = (
     NamedStep("surface-overdue-acts", in_transaction(surface_overdue)),
     NamedStep("erase", erase),
     NamedStep("close-inspections", in_transaction(close_ready)),
+    NamedStep("tell-officers-of-leads", in_transaction(tell_officers)),
     NamedStep("feed-back-leads", in_transaction(feed_back_step)),
     NamedStep("escalate-leads", in_transaction(escalate_overdue)),
     NamedStep("surface-overdue-orders", in_transaction(surface_overdue_orders)),

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ RESEND_S = 5.0
 PATIENCE_LIMIT = 8
 """… and after twice as long each time that this does not help, up to so many times as long. A platform that is behind
 would be kept behind by all who ask again."""
+_seq_of = itemgetter("seq")
 
 
 class Stalled(Exception):
@@ -160,11 +162,12 @@ class SensorLink:
         count = 0
         missing: list[Outgoing] = []
         stuck = False
-        while not self._receipts.empty():
-            stored, missing = self._outbox.settle(self._receipts.get())
+        receipts = [self._receipts.get() for _ in range(self._receipts.qsize())]
+        if receipts:  # each says all that the ones before it said
+            stored, missing = self._outbox.settle(max(receipts, key=_seq_of))
             for message in stored:
                 record.add(message.said)
-            count += len(stored)
+            count = len(stored)
             stuck = not stored
         now = time.monotonic()
         if count or not len(self._outbox):

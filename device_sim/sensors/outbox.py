@@ -1,4 +1,8 @@
-"""What a sensor keeps until the platform has told it that it is stored; on disk, so that a power cut loses nothing."""
+"""What a sensor keeps until the platform has told it that it is stored; in a file, so that a power cut loses nothing.
+
+The sensor's power, not that of the machine which simulates it: nothing is synced to the disk, since syncing for a fleet
+would be all that the machine does.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ class Outbox:
         """Open the file; None keeps in memory only."""
         self._database = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute(TABLE)
         rows = self._database.execute("SELECT seq, topic, payload, said FROM kept ORDER BY seq")
         self._kept = {
@@ -39,7 +44,7 @@ class Outbox:
         return len(self._kept) >= KEPT_LIMIT
 
     def add(self, message: Outgoing) -> None:
-        """Keep a message; it is on disk when this returns."""
+        """Keep a message; it is in the file when this returns."""
         said = json.dumps([vars(item) for item in message.said])
         row = (message.seq, message.topic, message.payload, said)
         self._database.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", row)
@@ -51,7 +56,10 @@ class Outbox:
             seq for first, last in receipt["missing"] for seq in self._kept if first <= seq <= last
         }  # a range may be long, what is kept is not
         stored = [seq for seq in self._kept if seq <= receipt["seq"] and seq not in missing]
-        self._database.executemany("DELETE FROM kept WHERE seq = ?", [(seq,) for seq in stored])
+        if stored:
+            self._database.execute("BEGIN")
+            self._database.executemany("DELETE FROM kept WHERE seq = ?", [(seq,) for seq in stored])
+            self._database.execute("COMMIT")
         return [self._kept.pop(seq) for seq in stored], [self._kept[seq] for seq in sorted(missing)]
 
     def oldest(self, count: int) -> list[Outgoing]:

@@ -59,16 +59,23 @@ def dispatch_open_leads(session: Session, rt: Runtime) -> int:
     return done
 
 
+def task_words(lead: Lead) -> tuple[str, str]:
+    """Return the title and the explanation of a lead's task."""
+    title = f"核查线索 {lead.title_zh} · Verify lead: {lead.title_en}"[:MAX_LABEL_CHARS]
+    return title, f"{lead.explanation_zh}\n{lead.explanation_en}"
+
+
 def _push(session: Session, rt: Runtime, lead: Lead, checklist: str, officers: tuple[str, ...]) -> None:
     hours = rt.settings.lead_hours
+    title, explanation = task_words(lead)
     order = DispatchOrder(
         origin="lead",
         entity=lead.entity_id,
         checklist=checklist,
         officers=officers,
         due_at=rt.now() + timedelta(hours=sum(hours.get(state, DEADLINE_HOURS[state]) for state in IN_THE_FIELD)),
-        title=f"核查线索 {lead.title_zh} · Verify lead: {lead.title_en}"[:MAX_LABEL_CHARS],
-        explanation=f"{lead.explanation_zh}\n{lead.explanation_en}",
+        title=title,
+        explanation=explanation,
         lead=lead.id,
         extract=rt.new_id(),
     )

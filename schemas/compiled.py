@@ -7,8 +7,9 @@ gap here costs time and never correctness. Classes are compared exactly: a subcl
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 
 from schemas.kinds.base import (
@@ -30,6 +31,9 @@ from schemas.kinds.base import (
 Check = Callable[[Any], bool]
 """True: the schema accepts the value. False: ask the schema."""
 Matches = Callable[[str], object]
+ESCAPED = rb"\u"
+"""In what JSON spells a character that has no other spelling, U+0000 among them."""
+_encode = msgspec.json.Encoder().encode
 
 
 def compile_schema(schema: Schema, *, partial: bool) -> Check:
@@ -43,7 +47,9 @@ def compile_schema(schema: Schema, *, partial: bool) -> Check:
         return _never
     checks = {name: _field(field) if _plain(name, field) else _never for name, field in schema.fields.items()}
     required = frozenset(name for name, field in schema.fields.items() if field.required and not partial)
-    return _members(checks, required, strict=schema.unknown == RAISE)
+    kinds = {name: _text_type(field) for name, field in schema.fields.items() if _plain(name, field)}
+    texts = {name: kind for name, kind in kinds.items() if kind is not None}
+    return _members(checks, required, texts, strict=schema.unknown == RAISE)
 
 
 def _plain(name: str, field: fields.Field[Any]) -> bool:
@@ -51,17 +57,51 @@ def _plain(name: str, field: fields.Field[Any]) -> bool:
     return field.data_key in (None, name) and not (field.dump_only or field.pre_load or field.post_load)
 
 
-def _members(checks: Mapping[str, Check], required: frozenset[str], *, strict: bool) -> Check:
+def _members(checks: Mapping[str, Check], required: frozenset[str], texts: Mapping[str, Any], *, strict: bool) -> Check:
+    """Return the check of an object's members; those in `texts`, given with their types, are looked at all at once."""
+    others = {name: check for name, check in checks.items() if name not in texts}
+    are_texts = _texts(texts)
+
     def check(value: Any) -> bool:  # noqa: ANN401 - any JSON value
         if type(value) is not dict or not required <= value.keys():
             return False
-        known = checks.keys() & value.keys()
-        if strict and len(known) < len(value):
+        if strict and not value.keys() <= checks.keys():
             return False
-        for name in known:  # noqa: SIM110 - all() takes half as long again
-            if not checks[name](value[name]):
+        for name in others.keys() & value.keys():
+            if not others[name](value[name]):
                 return False
-        return True
+        return are_texts(value)
+
+    return check
+
+
+def _text_type(field: fields.Field[Any]) -> Any:  # noqa: ANN401 - a type as msgspec takes it
+    """Return the type of an ordinary text whose validators msgspec knows, or None: then :func:`_field` checks it."""
+    if type(field) is not Text or field.allow_none or len(field.validators) != 1:
+        return None
+    (validator,) = field.validators
+    if type(validator) is validate.OneOf and all(type(choice) is str for choice in validator.choices):
+        return Literal[tuple(validator.choices)]
+    if type(validator) is validate.Length and validator.equal is None:
+        return Annotated[str, msgspec.Meta(min_length=validator.min, max_length=validator.max)]
+    return None
+
+
+def _texts(types: Mapping[str, Any]) -> Check:
+    """Return the check of all texts of an object: msgspec compares types and lengths without a call for each.
+
+    Encoded again, what cannot be stored would show: U+0000 by its escape, a lone surrogate by a refusal.
+    """
+    if not types:
+        return lambda _: True
+    shape = msgspec.defstruct("Texts", [(name, kind, msgspec.UNSET) for name, kind in types.items()])
+
+    def check(value: Any) -> bool:  # noqa: ANN401 - any JSON value
+        try:
+            msgspec.convert(value, shape)
+            return ESCAPED not in _encode(value)
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+            return False
 
     return check
 

@@ -6,14 +6,17 @@ PostgreSQL takes many rows in one statement, which SQLAlchemy arranges, and very
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, LargeBinary, Table, bindparam
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
-from server.db.bulk import Bulk
+from server.db.base import UtcDateTime
+from server.db.bulk import Bulk, instant_text
 from server.db.prepared import execute_many
 
 COPY_ROWS = 500
@@ -88,12 +91,24 @@ def _values(connection: Connection, table: Table, names: Sequence[str], rows: Se
 @lru_cache(256)
 def _converters(dialect: Dialect, table: Table, names: tuple[str, ...]) -> tuple[Convert | None, ...]:
     """What brings the values of each column into the form that the driver takes; None: nothing need be done."""
-    return tuple(
-        None  # the driver takes bytes as they are
-        if isinstance(table.c[name].type, LargeBinary)
-        else table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-        for name in names
-    )
+    return tuple(_converter(dialect, table.c[name].type) for name in names)
+
+
+def _converter(dialect: Dialect, kind: TypeEngine[Any]) -> Convert | None:
+    if isinstance(kind, LargeBinary):  # the driver takes bytes as they are
+        return None
+    if isinstance(kind, UtcDateTime) and dialect.name == "sqlite":
+        return _instant
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _instant(at: datetime | None) -> str | None:
+    """What :class:`UtcDateTime` makes of an instant on SQLite, in a fifth of the time."""
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise ValueError("a naive datetime was bound; every instant must carry its zone")
+    return instant_text(at if at.tzinfo is UTC else at.astimezone(UTC))
 
 
 def _converted(column: list[Any], convert: Convert) -> list[Any]:

@@ -56,6 +56,16 @@ def test_forbidden_skips_fail_the_run(tmp_path: Path) -> None:
     assert "skipped: forbidden here" in done.stdout
 
 
+def test_what_is_not_permitted_fails_nothing(tmp_path: Path) -> None:
+    """It is named all the same."""
+    (tmp_path / "test_mount.py").write_text(
+        'import pytest\n\npytest.skip("not permitted: x", allow_module_level=True)\n'
+    )
+    done = run_suite(tmp_path, "test_mount.py", "test_sample.py::test_passed", forbid="1")
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    assert "not permitted: x  [test_mount.py]" in done.stdout
+
+
 def test_nothing_is_said_without_skips(tmp_path: Path) -> None:
     """A run that skips nothing passes under the same rule, and says nothing about skipping."""
     done = run_suite(tmp_path, "test_sample.py::test_passed", forbid="1")

@@ -5,6 +5,9 @@ placed. A cut leaves nothing, and the client creates anew.
 """
 
 import logging
+from contextlib import suppress
+
+from sqlalchemy.exc import DBAPIError
 
 from server.errors import Problem
 from server.evidence.models import RECEIVED, STORED, Upload
@@ -50,6 +53,7 @@ def receive_whole(
     Raises:
         Problem: `too-large`, `limit-exceeded`, `storage-full`, `checksum-mismatch`, `bad-request` (cut).
         OSError: the disk refused; nothing is left.
+        sqlalchemy.exc.DBAPIError: the database did; nothing is left that it does not know of.
     """
     with rt.db.read() as session:
         twin = find_twin(session, device, length_bytes, metadata)
@@ -66,7 +70,11 @@ def receive_whole(
         except BaseException:
             held.discard()
             raise
-        upload.state = record_placed(rt, placed, held)
+        try:
+            upload.state = record_placed(rt, placed, held)
+        except DBAPIError:
+            _discard_unknown(rt, upload.id, held)
+            raise
     return upload
 
 
@@ -86,6 +94,13 @@ def _write(held: HeldPart, body: ReadBody, length_bytes: int, checksum: Checksum
         raise Problem("bad-request", detail="the connection ended early", offset=0) from error
     if checksum is not None and hasher is not None and hasher.digest() != checksum.digest:
         raise Problem("checksum-mismatch", detail="the body does not have the promised checksum")
+
+
+def _discard_unknown(rt: Runtime, upload_id: str, held: HeldPart) -> None:
+    """After a failed commit: drop the file unless the database has its row, or cannot say; then the sweep does."""
+    with suppress(DBAPIError), rt.db.read() as session:
+        if session.get(Upload, upload_id) is None:
+            held.discard()
 
 
 def _place(rt: Runtime, upload: Upload, held: HeldPart, declared: Declared | None) -> Placed:

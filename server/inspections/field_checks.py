@@ -14,7 +14,7 @@ from schemas.field_rules import MIN_OFFICERS, NOT_PUBLISHED, TOO_FEW, WITHDRAWN,
 from server.behaviors.recording import missing_scenes
 from server.directory.models import Checklist, DirectoryVersion, SupervisionItem
 from server.evidence.models import Evidence
-from server.officers.fitness import certificate_fault
+from server.officers.certificates import certificates_since, fault_at
 from server.officers.models import Officer
 from server.officers.service import get_officers
 from server.records.service import children_of
@@ -43,7 +43,7 @@ def field_blockers(
     if fields.get("officers") is not None and len(people) < MIN_OFFICERS:
         found.append(Fault(TOO_FEW, "officers"))
     sector = item.sector if item else ""
-    blockers = [fault.as_dict() for fault in found] + _officer_blockers(people, state, fields, sector, now)
+    blockers = [fault.as_dict() for fault in found] + _officer_blockers(session, people, state, fields, sector, now)
     if checklist is not None:
         faults = answer_faults(checklist.sub_items, _answers(session, inspection), whole=True)
         blockers += [fault.as_dict() for fault in faults]
@@ -79,18 +79,25 @@ def _list_faults(
 
 
 def _officer_blockers(
-    people: Mapping[str, Officer], state: RecordState, fields: Mapping[str, Any], sector: str, now: datetime
+    session: Session,
+    people: Mapping[str, Officer],
+    state: RecordState,
+    fields: Mapping[str, Any],
+    sector: str,
+    now: datetime,
 ) -> list[Blocker]:
-    """Certificates must cover the start, the inspection and each officer's own signature."""
+    """Certificates must have covered the start, the inspection and each officer's own signature."""
     visits = [fields[name] for name in ("started_at", "inspected_at") if fields.get(name)]
     moments = {officer: {min(datetime.fromisoformat(text), now) for text in visits} for officer in people}
     for entry in state.live("signatures"):
         for signature in entry.value:
             if signature["officer"] in moments:
                 moments[signature["officer"]].add(min(datetime.fromtimestamp(entry.at_ms / 1000, UTC), now))
+    earliest = min((at for moment in moments.values() for at in moment), default=now)
+    held = certificates_since(session, people, earliest)
     found = []
-    for officer, row in sorted(people.items()):
-        faults = {certificate_fault(row, at, sector) for at in moments[officer]} - {None}
+    for officer in sorted(people):
+        faults = {fault_at(held[officer], at, sector) for at in moments[officer]} - {None}
         found += [{"reason": fault, "officer": officer} for fault in sorted(map(str, faults))]
     return found
 

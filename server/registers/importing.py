@@ -63,23 +63,25 @@ def import_rows(
     """
     report, seen = ImportReport(dry_run), set[str]()
     for chunk in numbered_chunks(rows, report, CHUNK_ROWS):
-        good = _good_rows(keeper.register, chunk, report, seen)
         with opened() as session:
+            good = _good_rows(session, keeper.register, chunk, report, seen)
             _take(session, rt, keeper, good, report, caller=caller, reason=reason)
     report.refusals.sort(key=lambda refusal: refusal.row)
     return report
 
 
 def _good_rows(
-    register: Register, chunk: Numbered, report: ImportReport, seen: set[str]
+    session: Session, register: Register, chunk: Numbered, report: ImportReport, seen: set[str]
 ) -> list[tuple[int, Values, frozenset[str]]]:
     """Return the rows that can be read: number, values, and which fields they give."""
     good = []
+    keys = {str(row.get(register.key)).strip() for _, row in chunk if not isinstance(row, Problem)}
+    known = by_key(session, register, sorted(keys)) if register.coded else {}
     for number, row in chunk:
         try:
             if isinstance(row, Problem):
                 raise row
-            values = load_row(register, row)
+            values = load_row(register, row, known.get(str(row.get(register.key)).strip()))
             if values[register.key] in seen:
                 raise Problem("conflict", field=register.key, detail=f"{values[register.key]} stands in the file twice")
             seen.add(values[register.key])

@@ -1,16 +1,17 @@
 """What a row of a register may say: checking it by the register's schema, its references and the caller's scope."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from marshmallow import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from schemas.codes import of_their_days
 from server.db.engine import IN_LIST_LIMIT
 from server.errors import Problem
-from server.registers.definition import Register
+from server.registers.definition import BEIJING, Register, RegisterSchema
 from server.registers.tables import JOIN, Row
 from server.web.principal import Principal, in_scope
 
@@ -18,22 +19,37 @@ Values = dict[str, Any]
 MAX_QUOTED_CHARS = 80
 
 
-def load_row(register: Register, row: Row) -> Values:
+def load_row(register: Register, row: Row, known: Any = None) -> Values:  # noqa: ANN401 - a row of the register
     """Return the values of a row of a table, checked.
+
+    Where it is of a `known` record, the codes of that record's day count as well: an old record that is exported and
+    imported again keeps a code that has left its table since.
 
     Raises:
         Problem: `invalid-field` naming the first field that is wrong, and its value.
     """
-    known = {name: value for name, value in row.items() if value not in (None, "", [])}
-    for name in register.listed & known.keys():
-        if isinstance(known[name], str):
-            known[name] = [part.strip() for part in known[name].split(JOIN) if part.strip()]
-    return _load(register, known)
-
-
-def _load(register: Register, row: Row) -> Values:
+    given = {name: value for name, value in row.items() if value not in (None, "", [])}
+    for name in register.listed & given.keys():
+        if isinstance(given[name], str):
+            given[name] = [part.strip() for part in given[name].split(JOIN) if part.strip()]
     try:
-        values: Values = register.loader.load(dict(row))
+        return _load(register.loader, given)
+    except Problem as problem:
+        day = day_of(register, known) if known is not None else None
+        if day is None or problem.field not in register.coded:
+            raise
+        return _load(of_their_days(register.schema(), [day]), given)
+
+
+def day_of(register: Register, row: Any) -> date | None:  # noqa: ANN401 - a row of the register
+    """Return the day of a record, by which its codes are understood, or None."""
+    at = getattr(row, register.day, None)
+    return at.astimezone(BEIJING).date() if isinstance(at, datetime) else at
+
+
+def _load(loader: RegisterSchema, row: Row) -> Values:
+    try:
+        values: Values = loader.load(dict(row))
     except ValidationError as error:
         name, messages = next(iter(error.messages_dict.items()))
         while isinstance(messages, Mapping):

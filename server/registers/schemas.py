@@ -1,15 +1,14 @@
 """The shapes in which a register goes over HTTP, made from its definition."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
 from schemas.codes import code_table
 from server.audit.masking import mask
-from server.registers.definition import BEIJING, Register
-from server.registers.rows import plain
+from server.registers.definition import Register
+from server.registers.rows import day_of, plain
 from server.registers.search import MAX_FRAGMENT_CHARS
 from server.registers.tables import FORMATS
 from server.web.paging import PageQuery
@@ -79,8 +78,7 @@ def shown(register: Register, row: Any) -> dict[str, Any]:  # noqa: ANN401 - a r
 
 def labels_of(register: Register, row: Any) -> dict[str, list[dict[str, str]]]:  # noqa: ANN401 - a row of the register
     """Return the labels of a record's codes as they were on the record's day."""
-    at = getattr(row, register.day, None)
-    day = at.astimezone(BEIJING).date() if isinstance(at, datetime) else at
+    day = day_of(register, row)
     found: dict[str, list[dict[str, str]]] = {}
     for name, table in register.coded.items():
         value = getattr(row, name)

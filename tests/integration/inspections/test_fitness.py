@@ -1,9 +1,10 @@
 """Officers who may not act: they are given no task, are passed over for leads, and their visits do not close."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -14,11 +15,15 @@ from server.inspections.closing import blockers
 from server.inspections.service import DispatchOrder, dispatch
 from server.officers.fitness import avoided, certificate_fault
 from server.officers.models import Officer
+from server.officers.register import KEEPER
 from server.officers.service import add_avoidance, avoidances_of, officers_for
 from server.records.lines import decode_state
 from server.records.models import SyncedRecord
+from server.registers.service import change
 from server.runtime import Runtime
+from tests.conftest import FakeClock
 from tests.field_device import World, make_world
+from tests.integration.inspections.visits import COMPLETE, crew
 
 
 @pytest.fixture
@@ -106,3 +111,33 @@ def test_rules_by_themselves(rt: Runtime) -> None:
     relations = {"a": frozenset({"b"})}
     assert avoided(["b", "a"], "firm", relations) == ("b", "a")
     assert avoided(["b", "c"], "firm", relations) is None
+
+
+@pytest.mark.parametrize("then", ["valid", "expired"])
+def test_the_certificate_of_the_visit_counts(
+    client: FlaskClient, rt: Runtime, clock: FakeClock, world: World, then: str
+) -> None:
+    """One that was good then and is renewed for later closes; one that had expired is not mended by a renewal."""
+    two = crew(client, rt, clock, world)
+    visited = rt.now()
+    ends = visited + timedelta(hours=1 if then == "valid" else -1)
+    clock.advance(-86_400)
+    renew(rt, world.officers[0], visited - timedelta(days=365), ends)
+    clock.advance(86_400)
+    moment = visited.isoformat()
+    two.write("inspection", world.inspection, COMPLETE | {"started_at": moment, "inspected_at": moment})
+    for device in (0, 1):
+        two.sign(world.inspection, device)
+    clock.advance(86_400)
+    renew(rt, world.officers[0], rt.now() - timedelta(days=30 if then == "expired" else 0), rt.now() + timedelta(365))
+    two.write("inspection", world.inspection, {"status": "submitted"})
+    closed = two.close()
+    reasons = [one["reason"] for one in two.blockers(world.inspection)]
+    assert (closed, reasons) == ((1, []) if then == "valid" else (0, ["certificate-expired"]))
+
+
+def renew(rt: Runtime, officer: str, begins: datetime, ends: datetime) -> None:
+    """Change an officer's certificate as the desk does."""
+    values = {"certificate_valid_from": begins, "certificate_valid_until": ends}
+    with rt.db.write() as session:
+        assert change(session, rt, KEEPER, session.get_one(Officer, officer), values, author="op", reason="换证")

@@ -34,6 +34,7 @@ from server.pages import api as pages
 from server.pages import behaviors_api as behavior_pages
 from server.pages import draws_api, quarantine_api, registers_api
 from server.pages import leads_api as lead_pages
+from server.pages import visits_api as visit_pages
 from server.plans import api as plans_api
 from server.plans import batches_api, public_api
 from server.platforms import api as platforms_api
@@ -135,6 +136,7 @@ def create_app(rt: Runtime) -> Flask:
     app.register_blueprint(registers_api.blp)
     app.register_blueprint(behavior_pages.blp)
     app.register_blueprint(draws_api.blp)
+    app.register_blueprint(visit_pages.blp)
     app.register_blueprint(lead_pages.blp)
     problems.register(app)
     app.after_request(_harden)

@@ -1,6 +1,6 @@
 """Keeping regulated entities: entering, changing, grading, finding. Each change is published and audited."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -93,6 +93,15 @@ def get_entity(session: Session, entity_id: str, *, lock: bool = False) -> Entit
     if entity is None:
         raise Problem("not-found", detail="no entity with this id")
     return entity
+
+
+def names_of(session: Session, ids: Iterable[str]) -> dict[str, str]:
+    """Return the names of entities by id; unknown ids are left out."""
+    wanted, found = sorted(set(ids)), dict[str, str]()
+    for start in range(0, len(wanted), IN_LIST_LIMIT):
+        query = select(Entity.id, Entity.name).where(Entity.id.in_(wanted[start : start + IN_LIST_LIMIT]))
+        found |= {row.id: row.name for row in session.execute(query)}
+    return found
 
 
 def list_entities(session: Session, *, region: str, after: str = "", limit: int = 50) -> list[Entity]:

@@ -8,12 +8,12 @@ from server.audit.service import record_event
 from server.clock import CHINA
 from server.entities.service import get_entity
 from server.errors import Problem
-from server.inspections.models import Inspection
+from server.inspections.service import get_inspection
 from server.officers.service import get_officers
 from server.ratings.tokens import issue_token
 from server.records.service import get_view
 from server.runtime import Runtime
-from server.web.principal import Principal, require_scope
+from server.web.principal import Principal
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,7 @@ def print_notice(session: Session, rt: Runtime, caller: Principal, inspection: s
     Raises:
         Problem: `not-found`; `conflict` before the visit is handed in, or when the notice was printed.
     """
-    row = session.get(Inspection, inspection, with_for_update=True)
-    if row is None:
-        raise Problem("not-found", detail="no inspection with this id")
-    require_scope(caller, row.region, row.department)
+    row = get_inspection(session, caller, inspection, lock=True)
     if row.status == "open" or row.inspected_at is None or row.entity is None:
         raise Problem("conflict", field="status", detail="检查尚未提交 / the visit is not handed in yet")
     if row.noticed_on is not None:

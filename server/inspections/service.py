@@ -26,7 +26,7 @@ from server.officers.service import avoidances_of, get_officers
 from server.records.lines import Placement
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
-from server.web.principal import Principal, in_scope
+from server.web.principal import Principal, in_scope, require_scope
 
 OFFICERS_PER_TASK = 2
 """At least two certified officers carry out an inspection."""
@@ -230,6 +230,19 @@ def list_tasks(session: Session, caller: Principal, *, after: str = "", limit: i
     if caller.department:
         query = query.where(Task.department == caller.department)
     return list(session.execute(query.order_by(Task.id).limit(limit)).scalars())
+
+
+def get_inspection(session: Session, caller: Principal, inspection: str, *, lock: bool = False) -> Inspection:
+    """Return an inspection of the caller's scope; with `lock` nobody else changes it until the transaction ends.
+
+    Raises:
+        Problem: `not-found`.
+    """
+    row = session.get(Inspection, inspection, with_for_update=lock, populate_existing=lock)
+    if row is None:
+        raise Problem("not-found", detail="no inspection with this id")
+    require_scope(caller, row.region, row.department)
+    return row
 
 
 def list_inspections(

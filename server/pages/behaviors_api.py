@@ -23,7 +23,10 @@ from server.web.auth import principal, public, require
 from server.web.body import parse_json
 from server.web.transaction import runtime, session, transactional
 
-LIST_LIMIT = 200
+PAGE = 50
+"""Rows of a page."""
+PUBLIC_LIMIT = 200
+MAX_AFTER_CHARS = 64
 MAX_FIELDS_CHARS = 65_536
 EDITORS = ("admin", "operator")
 VIEWS = ("proceedings", "orders", "publications")
@@ -68,24 +71,27 @@ def words() -> dict[str, Any]:
 @require(*browser.PEOPLE)
 @transactional(read_only=True)
 def overview() -> str:
-    """List proceedings, rectification orders or publications; of the latter two, those that are overdue."""
+    """List proceedings, rectification orders or publications, page by page; of the latter two, overdue ones."""
     view = request.args.get("view", "proceedings")
     if view not in VIEWS:
         raise Problem("not-found", field="view")
     overdue = True if request.args.get("overdue") else None
+    paging: Any = {"after": request.args.get("after", "")[:MAX_AFTER_CHARS], "limit": PAGE}
     rows: Any
     subjects: dict[str, str] = {}
     if view == "proceedings":
-        rows = listing.list_proceedings(session(), principal(), listing.Wanted(), limit=LIST_LIMIT)
+        rows = listing.list_proceedings(session(), principal(), listing.Wanted(), **paging)
         subjects = listing.subjects_of(session(), rows)
     elif view == "orders":
-        rows = list_orders(session(), runtime(), principal(), OrderFilter(overdue=overdue), limit=LIST_LIMIT)
+        rows = list_orders(session(), runtime(), principal(), OrderFilter(overdue=overdue), **paging)
     else:
         wanted = PublicationFilter(overdue=overdue)
-        rows = list_publications(session(), runtime(), principal(), wanted, limit=LIST_LIMIT)
+        rows = list_publications(session(), runtime(), principal(), wanted, **paging)
+    rest = (rows[-1].behavior if view == "publications" else rows[-1].id) if len(rows) == PAGE else ""
     return render_template(
-        "pages/behavior_list.html", rows=rows, subjects=subjects, view=view, overdue=overdue, here="behaviors"
-    )
+        "pages/behavior_list.html", rows=rows, rest=rest, subjects=subjects, view=view, overdue=overdue,
+        here="behaviors",
+    )  # fmt: skip
 
 
 @blp.get("/behaviors/<proceeding_id>")
@@ -139,5 +145,5 @@ def _page(proceeding_id: str, error: str, form: Any) -> str:  # noqa: ANN401 - a
 @transactional(read_only=True)
 def published() -> str:
     """Show what is published, newest first, for anybody."""
-    rows = list_published(session(), limit=LIST_LIMIT)
+    rows = list_published(session(), limit=PUBLIC_LIMIT)
     return render_template("pages/public.html", rows=rows, here="public")

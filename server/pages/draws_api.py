@@ -7,7 +7,9 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response as BaseResponse
 
 from schemas.codes import code_table
+from server.entities.service import names_of
 from server.errors import Problem
+from server.officers.service import get_officers
 from server.pages import frame, labels
 from server.pages import session as browser
 from server.plans import batches, explaining, public, service, visits
@@ -98,17 +100,25 @@ def _page(batch_id: str, error: str) -> str:
     row = batches.get_batch(session(), principal(), batch_id)
     asked = request.args.get("entity", "")
     why = explaining.explain(session(), row, asked) if asked else None
+    shown = visits.list_visits(session(), row.id, limit=LIST_LIMIT)
     legal = [action for action in BATCH.legal(row.state) if action in BATCH_ACTIONS]
     return render_template(
         "pages/draw.html",
         row=row,
         plan=service.get_plan(session(), principal(), row.plan),
-        visits=visits.list_visits(session(), row.id, limit=LIST_LIMIT),
+        visits=shown,
         why=why,
+        names=_names([one.entity for one in shown] + ([why.entity] if why else []), why),
         error=error,
         legal=legal if principal().role in EDITORS else [],
         here="draws",
     )
+
+
+def _names(entities: list[str], why: explaining.Explanation | None) -> dict[str, str]:
+    """The names of entities, and of the officers of an explanation, by id."""
+    people = get_officers(session(), [one.officer for one in why.officers] if why else ())
+    return names_of(session(), entities) | {officer: row.name for officer, row in people.items()}
 
 
 @blp.get("/public/draws")

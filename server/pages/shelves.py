@@ -18,6 +18,7 @@ from server.audit.models import AuditEvent
 from server.audit.service import ChangeQuestion, find_changes
 from server.complaints.register import COMPLAINTS
 from server.credit.register import CREDIT
+from server.directory.models import Checklist
 from server.entities.register import ENTITIES
 from server.entities.service import EntityQuestion, find_entities, get_entity
 from server.errors import Problem
@@ -142,7 +143,7 @@ class RegisterShelf:
         view = shown(register, row)
         facts = [(field_name(register, name), text_of(register, view, name)) for name in register.fields]
         if register is KNOWLEDGE:
-            pointing = "、".join(f"{link.checklist[-12:]} · {link.line}" for link in links_to(session, row.number))
+            pointing = _pointing(session, row.number)
             facts.append(("引用的检查项" if labels.is_chinese() else "lines that point here", pointing))
         asked = ChangeQuestion(kind=register.kind, record=record)
         events = find_changes(session, caller, asked, limit=HISTORY)
@@ -162,6 +163,19 @@ class RegisterShelf:
         verb = event.action.partition(".")[2]
         zh, en = ACTIONS.get(verb, (verb, verb))
         return Step(event.at, actor, zh if labels.is_chinese() else en, reason, changes)
+
+
+def _pointing(session: Session, number: str) -> str:
+    """The lines of checklists in force that point to a piece of knowledge, list by list."""
+    links = links_to(session, number)
+    query = select(Checklist.id, Checklist.name, Checklist.version).where(
+        Checklist.id.in_({link.checklist for link in links})
+    )
+    names = {checklist: f"{name} v{version}" for checklist, name, version in session.execute(query)}
+    lines: dict[str, list[str]] = {}
+    for link in links:
+        lines.setdefault(link.checklist, []).append(link.line)
+    return "、".join(f"{names.get(one, one)}（{', '.join(numbers)}）" for one, numbers in lines.items())
 
 
 class EntityShelf(RegisterShelf):

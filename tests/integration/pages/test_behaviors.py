@@ -9,6 +9,7 @@ from server.behaviors.lifecycles import COERCION, OTHER, PENALTY, PUBLICATION
 from server.entities.models import Entity
 from server.entities.service import add_entities
 from server.inspections.lifecycles import RECTIFICATION
+from server.pages import behaviors_api
 from server.pages.behaviors_api import action_label, state_label
 from server.runtime import Runtime
 from server.web.auth import COOKIE
@@ -89,3 +90,22 @@ def test_every_state_and_action_has_its_words(desk: Office, language: str) -> No
         }.items():  # fmt: skip
             assert all(state_label(kind, state) for state in machine.states)
             assert all(action_label(kind, one.action) for one in machine.transitions)
+
+
+@pytest.mark.parametrize("view", ["proceedings", "publications"])
+def test_lists_go_on_page_by_page(desk: Office, rt: Runtime, monkeypatch: pytest.MonkeyPatch, view: str) -> None:
+    """Each row stands on one page, and the last one leads no further."""
+    monkeypatch.setattr(behaviors_api, "PAGE", 2)
+    with rt.db.write() as session:
+        numbers = [inspected(session, rt) for _ in range(5)]
+    if view == "proceedings":
+        for number in numbers:
+            desk.open("other", number, measures="样例约谈")
+    seen: list[str] = []
+    path = f"/behaviors?view={view}"
+    while path:
+        shown = page(desk, path)
+        seen += re.findall(r"<code>([^<]+)</code>", shown)
+        link = re.search(r'class="more" href="([^"]+)"', shown)
+        path = link[1].replace("&amp;", "&") if link else ""
+    assert sorted(seen) == sorted(numbers)

@@ -47,7 +47,11 @@ def test_a_batch_from_its_announcement_to_the_results(desk: Office) -> None:
     drawn = desk.client.post(path, data=form)
     assert (drawn.status_code, drawn.location) == (303, path)
     entity = desk.visits(batch)[0]["entity"]
-    assert "抽中：分层“all”" in page(desk.client, f"{path}?entity={entity}")
+    explained = page(desk.client, f"{path}?entity={entity}")
+    assert "抽中：分层“all”" in explained
+    assert f">{desk.staff[2]}<" not in explained, "people are named, not numbered"
+    assert ">王样例2<" in explained
+    assert "样例面馆" in explained
     desk.client.delete_cookie(COOKIE)
     public = page(desk.client, f"/public/draws/{batch}")
     assert entity not in public, "firms do not learn of visits to come"

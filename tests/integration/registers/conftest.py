@@ -13,6 +13,7 @@ from server.entities.service import add_entities
 from server.province import generate
 from server.runtime import Runtime
 from tests.conftest import SignIn
+from tests.field_device import body
 
 PAIRS = list(generate.items_and_checklists(5))
 ROWS = next(generate.entities(40, 5))
@@ -66,3 +67,10 @@ def send(client: FlaskClient, sign_in: SignIn) -> Send:
         return client.open(f"/api/v1{path}", method=method, headers=headers or own, **more)
 
     return call
+
+
+def entered(send: Send, register: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Enter a record that must be taken."""
+    reply = send("POST", f"/{register}", json={**record, "reason": "登记"})
+    assert reply.status_code == 201, reply.text
+    return body(reply)

@@ -2,14 +2,12 @@
 
 import io
 import json
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from schemas.codes import Code, CodeEntry, code_table
 from server.audit.models import AuditEvent
 from server.complaints.models import Complaint
 from server.complaints.register import KEEPER as COMPLAINTS
@@ -21,14 +19,7 @@ from server.registers.tables import CSV, FORMATS, XLSX, read_rows, write_rows
 from server.runtime import Runtime
 from tests.conftest import SignIn
 from tests.field_device import body
-from tests.integration.registers.conftest import Rows, Send, complaint, credit, key_subject
-
-
-def entered(send: Send, register: str, record: dict[str, Any]) -> dict[str, Any]:
-    """Enter a record that must be taken."""
-    reply = send("POST", f"/{register}", json={**record, "reason": "登记"})
-    assert reply.status_code == 201, reply.text
-    return body(reply)
+from tests.integration.registers.conftest import Rows, Send, complaint, credit, entered, key_subject
 
 
 def test_a_complaint_from_entry_to_history(send: Send, entities: Rows) -> None:
@@ -116,43 +107,6 @@ def test_references_that_say_nothing(send: Send, entities: Rows, keeper: Keeper,
         report = body(send("POST", f"/{register.name}/import?reason=x", json=[row]))
         counts = (report["unchanged"], report["by_field"])
         assert counts == ((1, {}) if absent else (0, {name: 1})), report
-
-
-def test_codes_keep_the_label_of_their_day(send: Send, entities: Rows) -> None:
-    """A complaint of 2018 shows the channel's name of 2018, one of 2020 that of 2020; the table serves both."""
-    for number, day, label in (
-        ("TS-1", "2018-05-06", "12315 消费者投诉举报热线"), ("TS-2", "2020-05-06", "全国 12315 平台"),
-    ):  # fmt: skip
-        made = entered(send, "complaints", complaint(number, received_at=day))
-        assert made["labels"]["channel"][0]["zh"] == label
-        shown = body(send("GET", f"/codes/complaint_channel/12315?on={day}"))
-        assert (shown["zh"], shown["code"]) == (label, "12315")
-    assert [v["version"] for v in body(send("GET", "/codes/complaint_channel"))["versions"]] == [1, 2, 3]
-    assert send("GET", "/codes/complaint_channel/99").status_code == 404
-
-
-def test_a_code_that_has_left_its_table_comes_back_with_its_record(
-    send: Send, entities: Rows, rt: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An old record keeps the code of its day through export and import; a new one, or a later day, may not have it."""
-    old, new = complaint("TS-1", received_at="2018-05-06"), complaint("TS-2", received_at="2022-05-06")
-    for record in (old, new):
-        entered(send, "complaints", record)
-    with rt.db.write() as session:
-        for row in session.execute(select(Complaint)).scalars():
-            row.channel = "fax"
-    former = code_table("complaint_channel")
-    fax = {"fax": CodeEntry("fax", "传真", "Fax")}
-    versions = (replace(former.versions[0], entries={**former.versions[0].entries, **fax}), *former.versions[1:])
-    field = cast(Code, COMPLAINTS.register.schema._declared_fields["channel"])
-    monkeypatch.setattr(field, "table", replace(former, versions=versions))
-    exported = send("GET", "/complaints/export?format=json").get_json()
-    assert {row["channel"] for row in exported} == {"fax"}
-    report = body(
-        send("POST", "/complaints/import?reason=x", json=[*exported, {**old, "number": "TS-3", "channel": "fax"}])
-    )
-    assert (report["unchanged"], report["refused"], report["by_field"]) == (1, 2, {"channel": 2})
-    assert [one["row"] for one in report["refusals"]] == [2, 3]
 
 
 def test_filters_and_pages(send: Send, entities: Rows) -> None:
@@ -261,7 +215,7 @@ def test_changes_over_all_registers(send: Send, entities: Rows, sign_in: SignIn)
         path = f"/complaints/{made['id']}"
         assert send("PATCH", path, json={"subject": subject, "revision": 1, "reason": "改"}).status_code == 200
     entity = entities[0]
-    address = {"registered_address": "新址", "reason": "迁址"}
+    address = {"registered_address": "新址", "reason": "迁址", "revision": 1}
     assert send("PATCH", f"/entities/{entity['id']}", json=address).status_code == 200
 
     def asked(question: str, **more: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - headers
@@ -310,7 +264,7 @@ def test_a_merged_entity_is_followed(send: Send, entities: Rows) -> None:
         "key-subjects": entered(send, "key-subjects", key_subject("PT-1", gone["uscc"])),
         "complaints": entered(send, "complaints", complaint("TS-1", entity=gone["uscc"])),
     }
-    change = {"registered_address": "新址", "reason": "迁址"}
+    change = {"registered_address": "新址", "reason": "迁址", "revision": 1}
     assert send("PATCH", f"/entities/{gone['id']}", json=change).status_code == 200
     merge = {"into": stays["id"], "reason": "重复登记"}
     assert send("POST", f"/entities/{gone['id']}/merge", json=merge).status_code == 200

@@ -19,6 +19,8 @@ from server.db.base import UtcDateTime
 from server.db.bulk import Bulk, instant_text
 from server.db.prepared import execute_many
 
+STATEMENTS = 256
+"""Most statements that are remembered of each kind; there are a few dozen."""
 COPY_ROWS = 500
 """From so many rows on, PostgreSQL copies them: that costs less than statements, and a little more to begin with."""
 Row = Mapping[str, Any]
@@ -39,17 +41,14 @@ def insert_rows(session: Session, table: Table, rows: Sequence[Row], *, ignore: 
     connection = session.connection()
     if connection.dialect.name != "sqlite":
         if not ignore and len(rows) >= COPY_ROWS:
-            Bulk(table, list(rows[0])).append(session, _values(connection, table, list(rows[0]), rows))
+            Bulk(table, list(rows[0])).append(session, _values(connection, table, tuple(rows[0]), rows))
         elif ignore:
             connection.execute(postgresql.insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
         else:
             connection.execute(table.insert(), [dict(row) for row in rows])
         return
-    names = list(rows[0])
-    marks = ", ".join("?" * len(names))
-    how = "ON CONFLICT DO NOTHING" if ignore else ""
-    statement = f"INSERT INTO {_quoted(table.name)} ({_list(names)}) VALUES ({marks}) {how}"  # noqa: S608 - from models
-    execute_many(connection, statement, _values(connection, table, names, rows))
+    names = tuple(rows[0])
+    execute_many(connection, _insert(table.name, names, ignore), _values(connection, table, names, rows))
 
 
 def update_rows(session: Session, table: Table, keys: Sequence[str], rows: Sequence[Row]) -> None:
@@ -73,22 +72,34 @@ def update_rows(session: Session, table: Table, keys: Sequence[str], rows: Seque
             statement, [{f"{'old' if name in keys else 'new'}_{name}": row[name] for name in row} for row in rows]
         )
         return
+    sql = _update(table.name, tuple(changed), tuple(keys))
+    execute_many(connection, sql, _values(connection, table, (*changed, *keys), rows))
+
+
+@lru_cache(STATEMENTS)
+def _insert(table: str, names: tuple[str, ...], ignore: bool) -> str:
+    marks = ", ".join("?" * len(names))
+    how = "ON CONFLICT DO NOTHING" if ignore else ""
+    return f"INSERT INTO {_quoted(table)} ({_list(names)}) VALUES ({marks}) {how}"  # noqa: S608 - from models
+
+
+@lru_cache(STATEMENTS)
+def _update(table: str, changed: tuple[str, ...], keys: tuple[str, ...]) -> str:
     sets = ", ".join(f"{_quoted(name)} = ?" for name in changed)
     where = " AND ".join(f"{_quoted(name)} = ?" for name in keys)
-    sql = f"UPDATE {_quoted(table.name)} SET {sets} WHERE {where}"  # noqa: S608 - names from the models
-    execute_many(connection, sql, _values(connection, table, [*changed, *keys], rows))
+    return f"UPDATE {_quoted(table)} SET {sets} WHERE {where}"  # noqa: S608 - names from the models
 
 
-def _values(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+def _values(connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     """The rows as the driver takes them."""
     columns = []
-    for name, convert in zip(names, _converters(connection.dialect, table, tuple(names)), strict=True):
+    for name, convert in zip(names, _converters(connection.dialect, table, names), strict=True):
         column = [row[name] for row in rows]
         columns.append(column if convert is None else _converted(column, convert))
     return list(zip(*columns, strict=True))
 
 
-@lru_cache(256)
+@lru_cache(STATEMENTS)
 def _converters(dialect: Dialect, table: Table, names: tuple[str, ...]) -> tuple[Convert | None, ...]:
     """What brings the values of each column into the form that the driver takes; None: nothing need be done."""
     return tuple(_converter(dialect, table.c[name].type) for name in names)

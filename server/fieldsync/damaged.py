@@ -11,7 +11,7 @@ from sqlalchemy import select, tuple_, update
 from sqlalchemy.orm import Session
 
 from server.fieldsync.erased import named_key
-from server.fieldsync.intake import release
+from server.fieldsync.merging import release
 from server.fieldsync.models import ErasedAct, ErasedRecord
 from server.fieldsync.segment import LinkedAct, Segment
 from server.records.batch import RecordBatch, advance_counter

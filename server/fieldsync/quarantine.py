@@ -20,7 +20,7 @@ from server.errors import Problem
 from server.fieldsync.checks import CLOSED_WITH_INSPECTION, OPEN_AFTER_CLOSING, PARENTS
 from server.fieldsync.conflicts import given_reason
 from server.fieldsync.history import read_act
-from server.fieldsync.intake import CAUSES, release
+from server.fieldsync.merging import CAUSES, release
 from server.fieldsync.models import ActRuling, ErasedRecord, OverdueAct
 from server.fieldsync.projections import project_office
 from server.records.batch import RecordBatch, advance_counter

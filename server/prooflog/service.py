@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from server.clock import to_ms
 from server.db.engine import IN_LIST_LIMIT, insert_ignore
 from server.db.many_rows import insert_rows
+from server.db.prepared import Prepared
 from server.errors import Problem
 from server.prooflog.keys import SigningKey, load_key
 from server.prooflog.models import MAX_REF_CHARS, Head, Leaf, PendingLeaf, ProofLog
@@ -26,6 +27,7 @@ from sync.checkpoints import Checkpoint, Signature, parse_verifier_key
 from sync.merkle import MAX_SIZE, Frontier, consistency_proof, inclusion_proof, leaf_hash
 
 T = TypeVar("T")
+_SIZE = Prepared(select(ProofLog.size).where(ProofLog.id == 1))
 _LEAVES, _PENDING = cast(Table, Leaf.__table__), cast(Table, PendingLeaf.__table__)
 ROTATION = "log-key"
 KINDS = ("behavior", "journal-head", "evidence", "erasure", "draw", ROTATION)
@@ -204,7 +206,8 @@ def consistency(session: Session, first: int, second: int) -> list[bytes]:
 
 def log_size(session: Session) -> int:
     """Return the number of leaves under the newest head (0 for a log that has not begun)."""
-    return session.execute(select(ProofLog.size).where(ProofLog.id == 1)).scalar_one_or_none() or 0
+    found = _SIZE.row(session, {})
+    return found[0] if found else 0
 
 
 _NO_SYNC = {"synchronize_session": False}

@@ -77,9 +77,9 @@ class Flag:
 def compare(facts: MediaFacts, claims: Claims) -> list[Flag]:
     """Return the flags of one file, in a fixed order."""
     flags = []
-    if facts.outcome != DECODED:
+    if facts.outcome != DECODED and not _is_as_declared(facts, claims):
         flags.append(Flag(facts.outcome, {"found": facts.media_type, "reason": facts.reason or ""}))
-    if _is_typed(facts, claims) and claims.media_type and _family(claims.media_type) != _family(facts.media_type):
+    if _is_typed(facts, claims) and claims.media_type and not _agrees(facts, claims):
         flags.append(Flag("type-differs", {"declared": claims.media_type, "found": facts.media_type}))
     if facts.second_type:
         flags.append(Flag("second-type", {"found": facts.media_type, "second": facts.second_type}))
@@ -159,6 +159,16 @@ def _is_typed(facts: MediaFacts, claims: Claims) -> bool:
     if facts.media_type != UNKNOWN_TYPE:
         return True
     return facts.outcome == NOT_A_PICTURE and (claims.media_type or "").lower().startswith("image/")
+
+
+def _is_as_declared(facts: MediaFacts, claims: Claims) -> bool:
+    """Whether it is a recording or document that says it is one: kept as it is, and nothing to tell a person."""
+    recognised = facts.outcome == NOT_A_PICTURE and facts.media_type != UNKNOWN_TYPE
+    return recognised and not facts.media_type.startswith("image/") and _agrees(facts, claims)
+
+
+def _agrees(facts: MediaFacts, claims: Claims) -> bool:
+    return claims.media_type is not None and _family(claims.media_type) == _family(facts.media_type)
 
 
 def _family(media_type: str) -> str:

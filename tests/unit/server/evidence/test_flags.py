@@ -99,6 +99,14 @@ def test_type_difference_is_flagged() -> None:
     assert codes(facts, Claims("image/jpeg")) == ["not-a-picture", "type-differs"]
 
 
+@pytest.mark.parametrize(("declared", "found"), [("video/mp4", "video/mp4"), ("audio/wav", "audio/x-wav")])
+def test_recordings_and_documents_that_say_so_raise_no_flag(declared: str, found: str) -> None:
+    """They are no pictures and do not claim to be; pictures of a kind that is not opened are told."""
+    assert codes(MediaFacts(NOT_A_PICTURE, found), Claims(declared)) == []
+    assert codes(MediaFacts(NOT_A_PICTURE, found), Claims()) == ["not-a-picture"]
+    assert codes(MediaFacts(NOT_A_PICTURE, "image/gif"), Claims("image/gif")) == ["not-a-picture"]
+
+
 def test_unknown_type_of_a_crash_is_no_difference() -> None:
     """When the examination broke off, nothing is known about the type."""
     assert codes(MediaFacts(UNDECODABLE, UNKNOWN_TYPE), Claims("image/jpeg")) == ["undecodable"]

@@ -9,7 +9,7 @@ from server.errors import Problem
 from server.fieldsync import feed, times
 from server.fieldsync.announced import announced_exchange, announced_pending
 from server.fieldsync.arrivals import Arrival, take_in
-from server.fieldsync.feed_api import NDJSON, ndjson
+from server.fieldsync.feed_api import NDJSON, joined, ndjson
 from server.web.auth import HAND_IN, principal, require
 from server.web.blueprint import Blueprint
 from server.web.paging import DEFAULT_PAGE, MAX_PAGE
@@ -93,4 +93,4 @@ def push() -> Response:
 def status(query: dict[str, Any]) -> Response:
     """Return the acts of one's own journal whose status changed beyond a feed position."""
     page = feed.statuses(session(), principal(), query["journal"], query["after"], query["limit"])
-    return ndjson([b"".join(line + b"\n" for line in page)])
+    return ndjson([joined(page)])

@@ -78,7 +78,7 @@ def pull(query: dict[str, Any]) -> Response:
     with rt.db.read() as reading:
         if query["limit"] is not None:
             page = feed.pull(reading, rt, caller, query["cursor"], query["limit"])
-            return ndjson([b"".join(line + b"\n" for line in page)])
+            return ndjson([joined(page)])
         place = feed.open_place(reading, rt, caller, query["cursor"])
     return ndjson(feed.stream(rt, caller, place))
 
@@ -115,7 +115,12 @@ def digest(query: dict[str, Any]) -> dict[str, Any]:
 def lines(body: dict[str, Any]) -> Response:
     """Return records in which the device found a difference, each compared with its acts first."""
     keys = [(one["kind"], one["id"]) for one in body["records"]]
-    return ndjson([b"".join(line + b"\n" for line in reconcile.lines_of(runtime(), principal(), keys))])
+    return ndjson([joined(reconcile.lines_of(runtime(), principal(), keys))])
+
+
+def joined(lines: Iterable[bytes]) -> bytes:
+    """Return lines as one piece, each with its line feed."""
+    return b"\n".join((*lines, b""))
 
 
 def ndjson(pieces: Iterable[bytes]) -> Response:

@@ -8,12 +8,12 @@ import math
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import count, product
 from typing import Any
 
 from schemas.divisions import PROVINCE, Division, city_centres, divisions, full_name, path_of, townships
 from schemas.identifiers import USCC_ALPHABET, make_uscc
-from server.province.content import SECTORS, SectorContent, line_of
+from server.province.content import SECTORS, SectorContent, lines_of
 from sync.ids import RANDOM_BYTES, uuid7
 
 MAX_ENTITIES = 1_000_000
@@ -61,25 +61,34 @@ def _letters(number: int) -> str:
     return text
 
 
-def items_and_checklists(seed: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return an item with its checklist for each sector."""
+Made = dict[str, Any]
+
+
+def directory(seed: int) -> Iterator[tuple[Made, list[Made]]]:
+    """Yield the supervision items of every sector, each with its checklists; items of penalties have none."""
     for index, content in enumerate(SECTORS, start=1):
-        rng = random.Random(f"item:{seed}:{content.sector}")
-        item_id, checklist_id = _id(rng, index), _id(rng, index)
-        body = make_uscc("11", PROVINCE, f"FX{_letters(index)}")
-        item = {
-            "id": item_id, "code": f"4200{index:02d}00000001", "name": content.item, "basis": content.basis,
-            "department": content.department, "sector": content.sector,
-        }  # fmt: skip
-        lines = [line_of(number, text, content.basis) for number, text in enumerate(content.lines, start=1)]
-        lines[0]["knowledge"] = [content.law_number]
-        yield (
-            item,
-            {
-                "id": checklist_id, "code": f"{body}1001", "version": 1, "name": f"{content.item}清单",
-                "item": item_id, "sub_items": lines,
-            },
-        )  # fmt: skip
+        rng, body = (
+            random.Random(f"directory:{seed}:{content.sector}"),
+            make_uscc("11", PROVINCE, f"FX{_letters(index)}"),
+        )
+        numbers = count(1)
+        for place, one in enumerate(content.items, start=1):
+            item = {
+                "id": _id(rng, index), "code": f"4200{index:02d}{place:08d}", "name": one.name,
+                "basis": f"《{one.law.title}》", "department": content.department, "sector": content.sector,
+                "item_type": one.type, "level": one.level,
+            }  # fmt: skip
+            yield (
+                item,
+                [
+                    {
+                        "id": _id(rng, index), "code": f"{body}1{next(numbers):03d}", "version": 1,
+                        "name": f"{one.name}（{asked.name}）", "item": item["id"],
+                        "sub_items": list(lines_of(asked, one.law)),
+                    }
+                    for asked in one.checklists
+                ],
+            )  # fmt: skip
 
 
 def offices() -> list[str]:
@@ -105,13 +114,13 @@ def officers(seed: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def entities(count: int, seed: int) -> Iterator[list[dict[str, Any]]]:
+def entities(number: int, seed: int) -> Iterator[list[dict[str, Any]]]:
     """Return entities in chunks, spread over townships and sectors."""
     places = [(township, centre) for township in townships() if (centre := _centre(township)) is not None]
     names = {township.code: full_name(township.code) for township, _ in places}
-    for start in range(0, count, CHUNK):
+    for start in range(0, number, CHUNK):
         rng = random.Random(f"entities:{seed}:{start}")
-        yield [_entity(rng, seed, i, places, names) for i in range(start, min(start + CHUNK, count))]
+        yield [_entity(rng, seed, i, places, names) for i in range(start, min(start + CHUNK, number))]
 
 
 def _centre(township: Division) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 FIRST_DAY = date(2025, 1, 6)
 DAYS = 360
 DEPARTMENTS = {content.sector: content.department for content in SECTORS}
-BASES = {content.sector: content.basis for content in SECTORS}
+BASES = {content.sector: f"《{content.laws[0].title}》" for content in SECTORS}
 COMPLAINT_SHARE, CREDIT_SHARE, KEY_SHARE = 0.005, 0.01, 0.002
 """Of so many entities there is a complaint, a credit record, an entry among the key firms."""
 CREDIT = {
@@ -27,13 +27,14 @@ CREDIT = {
 
 
 def knowledge() -> Iterator[dict[str, Any]]:
-    """Return the law of each sector; only its name, since texts are not quoted."""
+    """Return the laws of each sector; only their names, since texts are not quoted."""
     for content in SECTORS:
-        yield {
-            "number": content.law_number, "kind": "law", "title": content.basis.strip("《》"), "sector": content.sector,
-            "region": PROVINCE, "department": "", "effective_from": date.fromisoformat(content.since),
-            "content": "样例条目，不含法律原文",
-        }  # fmt: skip
+        for law in content.laws:
+            yield {
+                "number": law.number, "kind": "law", "title": law.title, "sector": content.sector,
+                "region": PROVINCE, "department": "", "effective_from": date.fromisoformat(law.since),
+                "content": "样例条目，不含法律原文",
+            }  # fmt: skip
 
 
 def about(entities: Iterable[Row]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -60,21 +60,23 @@ def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str
     with rt.db.write() as session:
         count("knowledge", _enter(session, rt, KNOWLEDGE, list(records.knowledge())))
     with rt.db.write() as session:
-        pairs = list(generate.items_and_checklists(seed))
-        known = _known(session, SupervisionItem, [item["id"] for item, _ in pairs])
-        for item, checklist in pairs:
+        directory = list(generate.directory(seed))
+        known = _known(session, SupervisionItem, [item["id"] for item, _ in directory])
+        for item, checklists in directory:
             if item["id"] not in known:
                 add_item(session, rt, SupervisionItem(**item), author=SYSTEM)
-                add_checklist(session, rt, Checklist(**checklist), author=SYSTEM)
-        count("items", len(pairs) - len(known))
-        count("checklists", len(pairs) - len(known))
+                for checklist in checklists:
+                    add_checklist(session, rt, Checklist(**checklist), author=SYSTEM)
+        fresh_lists = sum(len(checklists) for item, checklists in directory if item["id"] not in known)
+        count("items", len(directory) - len(known))
+        count("checklists", fresh_lists)
     with rt.db.write() as session:
         staff = list(generate.officers(seed))
         fresh = _fresh(session, Officer, staff)
         add_officers(session, rt, [Officer(**row) for row in fresh], author=SYSTEM)
         count("officers", len(fresh))
     with rt.db.write() as session:
-        count("plans", _propose_plans(session, rt, [item for item, _ in pairs]))
+        count("plans", _propose_plans(session, rt, [item for item, checklists in directory if checklists]))
     for chunk in by_place(generate.entities(entities, seed), key=lambda row: (row["region"], row["uscc"])):
         with rt.db.write() as session:
             fresh = _fresh(session, Entity, chunk)
@@ -89,7 +91,7 @@ def seed_province(rt: Runtime, entities: int, seed: int, progress: Callable[[str
 
 
 def _propose_plans(session: Session, rt: Runtime, items: list[dict[str, Any]]) -> int:
-    """Propose a plan of double-random inspection for this year and each item where there is none; returns how many.
+    """Propose a plan of double-random inspection for this year and each inspection item without one; returns how many.
 
     They stay proposals: a plan is approved by a person.
     """

@@ -22,7 +22,7 @@ def test_draw_from_the_sample_province(rt: Runtime, tmp_path: Path) -> None:
     """Seeding again changes nothing; closed entities are named as such, all drawn get officers, the file verifies."""
     counts = seed_province(rt, 400, 7, lambda _name, _rows: None)
     assert counts == {
-        "knowledge": 9, "items": 9, "checklists": 9, "officers": 504, "plans": 9, "entities": 400, "complaints": 6,
+        "knowledge": 24, "items": 33, "checklists": 28, "officers": 504, "plans": 24, "entities": 400, "complaints": 6,
         "credit-records": 9, "key-subjects": 1,
     }  # fmt: skip
     assert set(seed_province(rt, 400, 7, lambda _name, _rows: None).values()) == {0}

@@ -6,7 +6,7 @@ from schemas.codes import code_table
 from schemas.divisions import divisions, path_of
 from schemas.identifiers import check_checklist_code, check_item_code, check_uscc
 from schemas.kinds import KINDS
-from server.directory.contents import CHECKLISTS, check_content
+from server.directory.contents import CHECKLISTS, ITEMS, check_content
 from server.knowledge.register import KNOWLEDGE
 from server.province import generate, records
 from server.province.content import SECTORS
@@ -36,18 +36,37 @@ def test_entities_are_valid() -> None:
 
 
 def test_items_and_checklists_are_valid() -> None:
-    """Nine sectors, each with an item and a checklist that the kinds' schemas take."""
-    pairs = list(generate.items_and_checklists(7))
-    assert [item["sector"] for item, _ in pairs] == list(code_table("sector").current.entries)
-    for item, checklist in pairs:
+    """Nine sectors, each with several items and checklists that the kinds' schemas take, and none said twice."""
+    directory = list(generate.directory(7))
+    assert list(generate.directory(7)) == directory
+    assert list(dict.fromkeys(item["sector"] for item, _ in directory)) == list(code_table("sector").current.entries)
+    for item, checklists in directory:
         assert check_item_code(item["code"]) is None
+        check_content(ITEMS, item["code"], {name: value for name, value in item.items() if name not in ("id", "code")})
+        assert bool(checklists) == (item["item_type"] == "inspection")
+    lists = [checklist for _, checklists in directory for checklist in checklists]
+    for checklist in lists:
         assert check_checklist_code(checklist["code"]) is None
         fields = {name: value for name, value in checklist.items() if name != "id"}
         KINDS["checklist"].schema().load(fields)
         needs = {name for line in fields["sub_items"] for name in line}
         assert {"basis", "penalty_basis", "asked_when", "evidence", "knowledge"} <= needs
         check_content(CHECKLISTS, checklist["code"], {name: fields[name] for name in ("name", "item", "sub_items")})
-    assert len({item["code"] for item, _ in pairs}) == len(SECTORS) == 9
+    items = [item for item, _ in directory]
+    for rows, name in (
+        (items, "code"),
+        (items, "name"),
+        (items, "id"),
+        (lists, "code"),
+        (lists, "name"),
+        (lists, "id"),
+    ):
+        assert len({row[name] for row in rows}) == len(rows)
+    for content in SECTORS:
+        mine = [item for item in items if item["sector"] == content.sector]
+        assert len(mine) >= 3
+        assert {item["item_type"] for item in mine} > {"inspection"}
+        assert sum(len(found) for item, found in directory if item["sector"] == content.sector) >= 2
 
 
 def test_what_is_known_about_entities_is_valid() -> None:
@@ -57,7 +76,7 @@ def test_what_is_known_about_entities_is_valid() -> None:
     assert list(records.about(firms[3_000:])) == told[len(list(records.about(firms[:3_000]))) :]
     assert all(count > 5 for count in Counter(name for name, _ in told).values())
     assert {name for name, _ in told} == set(AROUND)
-    linked = {number for content in SECTORS for number in (content.law_number,)}
+    linked = {law.number for content in SECTORS for law in content.laws}
     assert {row["number"] for row in records.knowledge()} == linked
     for name, row in (*told, *(("knowledge", row) for row in records.knowledge())):
         register = KNOWLEDGE if name == "knowledge" else AROUND[name].register

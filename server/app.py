@@ -34,6 +34,7 @@ from server.pages import api as pages
 from server.pages import behaviors_api as behavior_pages
 from server.pages import draws_api, quarantine_api, registers_api
 from server.pages import leads_api as lead_pages
+from server.pages import missing_evidence as missing_pages
 from server.pages import visits_api as visit_pages
 from server.plans import api as plans_api
 from server.plans import batches_api, public_api
@@ -138,6 +139,7 @@ def create_app(rt: Runtime) -> Flask:
     app.register_blueprint(draws_api.blp)
     app.register_blueprint(visit_pages.blp)
     app.register_blueprint(lead_pages.blp)
+    app.register_blueprint(missing_pages.blp)
     problems.register(app)
     app.after_request(_harden)
     return app

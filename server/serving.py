@@ -1,6 +1,8 @@
 """Serving the application with gunicorn: threads in a few processes, each with its own runtime made after the fork."""
 
+import ctypes
 import gc
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask
@@ -20,6 +22,11 @@ MAX_HEADER_LINE_BYTES = 8_190
 MAX_HEADERS = 100
 GARBAGE_THRESHOLD = 50_000
 """So many more objects made than freed, and the youngest are looked through for cycles."""
+
+
+M_ARENA_MAX, ARENAS = -8, 2
+"""What glibc calls the number of heaps (malloc.h), and how many a worker has. By default each of its threads has one,
+and keeps there what the bodies it once took in needed: two workers hold 300 MB then, and not 272."""
 
 
 class _Places(Seating):
@@ -68,6 +75,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         What it is made of stays for as long as the process does, and a push makes many objects that hold no cycles:
         looking for garbage among all of them again and again took a fifth of its time.
         """
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
         app = create_app(build_runtime(self._settings))
         gc.collect()
         gc.freeze()

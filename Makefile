@@ -21,7 +21,7 @@ demo: setup ## run the whole story with live progress and leave the pages up unt
 	@$(BIN)/fieldproof demo $(ARGS)
 
 test: setup ## run the test suite
-	@$(BIN)/pytest -n 2 $(ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 soak: setup ## kill the real server under load 1,000 times and look for everything it had acknowledged
 	@$(BIN)/fieldproof soak $(ARGS)

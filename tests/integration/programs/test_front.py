@@ -6,7 +6,9 @@ from ast import literal_eval
 
 import pytest
 
-HEAVY = ("flask", "PIL", "gunicorn", "alembic", "jinja2", "cryptography", "server.cli")
+HEAVY = (
+    "flask", "flask_smorest", "PIL", "gunicorn", "alembic", "jinja2", "cryptography", "server.app", "server.cli",
+)  # fmt: skip
 PROGRAM = f"""
 import sys
 from server.front import main
@@ -37,6 +39,14 @@ def test_outsiders_start_without_the_platform(name: str) -> None:
     text = run(name, "-h")
     assert f"Usage: fieldproof {name}" in text
     assert not {"flask", "gunicorn", "alembic", "server.cli"} & set(literal_eval(text.strip().splitlines()[-1]))
+
+
+@pytest.mark.parametrize("arguments", [("migrate",), ("operator", "add"), ("rotate-secret",)])
+def test_a_command_starts_without_the_others(arguments: tuple[str, ...]) -> None:
+    """What does not serve loads neither the application nor its server."""
+    text = run(*arguments, "--help")
+    assert f"Usage: {' '.join(('-c', *arguments))}" in text
+    assert not {"flask_smorest", "gunicorn", "server.app"} & set(literal_eval(text.strip().splitlines()[-1]))
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help")])

@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from schemas.telemetry import Message, Reading, Refusal, payload_identity, reading_identity
+from schemas.telemetry import MESSAGE_LIMIT_BYTES, Message, Reading, Refusal, payload_identity, reading_identity
 from server.db.engine import IN_LIST_LIMIT
 from server.runtime import Runtime
 from server.telemetry.models import DETAIL_CHARS, TOPIC_CHARS, DeadLetter
 
+PAYLOAD_KEPT_BYTES = 4 * MESSAGE_LIMIT_BYTES
+"""What is kept of a payload. What can be read at all is far below; of what is larger the detail says how large."""
 CONTRADICTION = "contradiction"
 """Reason of a letter about a value for which another one is stored."""
 RATE_LIMITED = "rate-limited"
@@ -150,7 +152,7 @@ def _row(rt: Runtime, item: Letter) -> dict[str, Any]:
         "time": _text(refusal.time, 64),
         "readings": refusal.readings,
         "whole": item.whole,
-        "payload": refusal.payload,
+        "payload": refusal.payload[:PAYLOAD_KEPT_BYTES],
         "status": OPEN,
         "replayed_at": None,
     }

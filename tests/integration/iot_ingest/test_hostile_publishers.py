@@ -1,5 +1,7 @@
 """Bad input through real brokers: kept with its reason or turned away by the broker, and nobody else suffers."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -10,7 +12,7 @@ import pytest
 from device_sim.bench.brokers import BROKERS, BrokerAddress, mosquitto_program
 from device_sim.bench.frame import BenchFailed
 from device_sim.bench.ingest_runs import payloads
-from device_sim.bench.mqtt_load import MAX_PACKET_ID, Pace, Publisher, publish_packet, publish_packets
+from device_sim.bench.mqtt_load import MAX_PACKET_ID, WINDOW, Pace, Publisher, publish_packet, publish_packets
 from device_sim.broker import HOST
 from iot_ingest import client
 from iot_ingest.batcher import BatchRule
@@ -19,10 +21,13 @@ from iot_ingest.throttle import Throttle
 from schemas.telemetry import MESSAGE_LIMIT_BYTES, readings_topic
 from server.runtime import Runtime
 from server.telemetry import service
+from server.telemetry.letters import PAYLOAD_KEPT_BYTES
 from tests.integration.iot_ingest.test_cli import Running
 from tests.integration.telemetry.programs import counted, register, until
 
 RETAIN = 0x01
+MEGABYTE = 1_000_000
+FLOOD, QUIET = 20_000, 80
 LOUD, BURST = 1_500, 100
 """Messages that one sensor sends as fast as it can, and how many of them it is allowed."""
 FOREVER = float("inf")
@@ -83,6 +88,23 @@ def test_nonsense_is_kept_with_its_reason(rt: Runtime, broker: BrokerAddress) ->
     assert counted(rt)["duplicate"] == len(NONSENSE)
 
 
+def test_a_megabyte_is_not_read(rt: Runtime, broker: BrokerAddress) -> None:
+    """The broker ends the sender's connection, or it is one letter that says how large it was; the others go on."""
+    register(rt, "a", "b")
+    running = ingester(rt, broker)
+    with suppress(BenchFailed, ConnectionError):  # turned away
+        send(broker, [publish_packet(readings_topic("a"), b"x" * MEGABYTE, 1)], "huge")
+    send(broker, publish_packets(readings_topic("b"), payloads("b", 3)))
+    until(lambda: counted(rt)["valid"] == 3, "the readings of the other sensor")
+    if broker.publisher_window == WINDOW:  # mosquitto has no limit of its own
+        until(lambda: counted(rt)["messages"] == 4, "the letter")
+    assert running.stop() == 0
+    with rt.db.read() as session:
+        found = [(one.reason, one.detail, len(one.payload)) for one in service.list_letters(session)]
+    expected = ("message-too-large", f"{MEGABYTE} bytes, limit {MESSAGE_LIMIT_BYTES}", PAYLOAD_KEPT_BYTES)
+    assert found == [expected] * (broker.publisher_window == WINDOW)
+
+
 @pytest.mark.parametrize(
     "topic", ["fieldproof/v1/+/readings", "fieldproof/v1/#", "$SYS/broker/x", "fieldproof/v1/\ud800"]
 )
@@ -135,3 +157,41 @@ def test_a_loud_sensor_is_throttled_and_the_others_are_not(rt: Runtime, broker: 
         letters = service.list_letters(session)
     assert {letter.reason for letter in letters} == {"rate-limited"}
     assert sum(letter.readings for letter in letters) == LOUD - BURST
+
+
+def test_ten_thousand_a_second_are_cut_to_a_share(rt: Runtime) -> None:
+    """A sensor that goes on at ten times its share: the excess is refused with the reason, the others are whole.
+
+    The platform's clock stands still, so that the allowance is no more than what was saved up.
+    """
+    if mosquitto_program() is None:
+        pytest.skip("mosquitto is missing: apt-get install mosquitto")
+    register(rt, "loud", "b")
+    with BROKERS["mosquitto"](rt.settings.home / "broker") as broker:
+        running = ingester(rt, broker, Throttle(1_000, BURST))
+        loud = threading.Thread(
+            target=send_at, args=(broker, publish_packets(readings_topic("loud"), payloads("loud", FLOOD)), 10_000)
+        )
+        loud.start()
+        send_at(broker, publish_packets(readings_topic("b"), payloads("b", QUIET)), 100)
+        loud.join()
+        until(lambda: counted(rt)["messages"] == FLOOD + QUIET, "all messages")
+        assert running.stop() == 0
+    with rt.db.read() as session:
+        stored = len(service.list_readings(session, "b", limit=QUIET + 1))
+        letters = service.list_letters(session)
+    totals = counted(rt)
+    assert (stored, {letter.reason for letter in letters}) == (QUIET, {"rate-limited"})
+    assert (totals["valid"], totals["dead_lettered"]) == (BURST + QUIET, FLOOD - BURST)
+    assert {letter.sensor_id for letter in letters} == {"loud"}
+
+
+def send_at(broker: BrokerAddress, packets: list[bytes], rate_per_s: float) -> None:
+    """Publish so many packets a second."""
+    name = f"at-{rate_per_s:.0f}"
+    publisher = Publisher((HOST, broker.port), name, broker.load_user, broker.load_password, broker.publisher_window)
+    try:
+        pace = Pace(1, ahead_limit=len(packets), rate_per_s=rate_per_s, started=time.perf_counter())
+        publisher.publish(packets, pace, FOREVER)
+    finally:
+        publisher.close()

@@ -24,7 +24,8 @@ from device_sim.sensors.replay import Outgoing
 from schemas.telemetry import COMMAND, readings_topic, receipt_topic
 
 WINDOW = 50
-"""Most messages of one sensor on their way at once."""
+"""Most messages of one sensor on their way at once. A lost connection halves its window, and each full window that is
+acknowledged widens it by one: a broker that is behind, and ends connections for it, is not kept behind by resending."""
 RESEND_S = 5.0
 """After so long without progress in its receipts a sensor sends the oldest of what it keeps again, …"""
 PATIENCE_LIMIT = 8
@@ -76,6 +77,8 @@ class SensorLink:
             self._again_from(outbox.oldest(KEPT_LIMIT))
         self._acknowledged: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._in_flight: dict[int, Outgoing] = {}
+        self._window = WINDOW
+        self._since_widened = 0
         self.done = False
         self.sent = self.repeats = 0
         self.fault = ""
@@ -91,6 +94,7 @@ class SensorLink:
         self._client.max_inflight_messages_set(WINDOW)
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.on_message = self._on_message
         self._address = address
@@ -107,6 +111,18 @@ class SensorLink:
             client.subscribe(self._command_topic, qos=1)
         if self._outbox is not None and self._connected:
             client.subscribe(receipt_topic(self._spec.sensor))
+
+    def _on_disconnect(
+        self, _client: Client, _data: object, _flags: object, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._window = max(1, self._window // 2)
+
+    def _widen(self) -> None:
+        """Note that a message was acknowledged."""
+        self._since_widened += 1
+        if self._since_widened >= self._window and self._window < WINDOW:
+            self._window, self._since_widened = self._window + 1, 0
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         if message.topic == self._command_topic:
@@ -128,7 +144,7 @@ class SensorLink:
             if answer is not None:
                 self._client.publish(self._downlink.topic, answer, qos=1)
         # a PUBLISH ahead of the CONNACK may go unanswered
-        while self._connected and len(self._in_flight) < WINDOW:
+        while self._connected and len(self._in_flight) < self._window:
             message, leaves = self._next()
             if message is None:
                 self.done = not self._in_flight and not self._outbox
@@ -188,6 +204,7 @@ class SensorLink:
         while not self._acknowledged.empty():
             message = self._in_flight.pop(self._acknowledged.get(), None)
             count += 1
+            self._widen()
             if message is None:  # an answer
                 continue
             if message.repeats < 0:

@@ -103,7 +103,8 @@ class Ingester:
             self._subscriber.acknowledge(batch)
             if self._listener is not None:
                 self._listener.acknowledge(batch)
-            self._subscriber.tell({receipt_topic(sensor): receipt.encode() for sensor, receipt in receipts.items()})
+            told = self._writer.answers | {sensor: receipt.encode() for sensor, receipt in receipts.items()}
+            self._subscriber.tell({receipt_topic(sensor): text for sensor, text in told.items()})
         return bool(batch)
 
     def _tend(self) -> None:

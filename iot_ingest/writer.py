@@ -14,11 +14,12 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from iot_ingest.batcher import Delivery
+from iot_ingest.codecs import hj212
 from iot_ingest.codecs.contract import understand_body
 from iot_ingest.codecs.shapes import refuse_whole
 from iot_ingest.decode import decode
 from iot_ingest.throttle import Throttle
-from schemas.telemetry import Message, signal_of
+from schemas.telemetry import HJ212, Message, signal_of
 from server.leads import service as leads
 from server.runtime import Runtime
 from server.telemetry import service as telemetry
@@ -55,6 +56,8 @@ class Writer:
         self._throttle = throttle or Throttle()
         self._registry = Registry()
         self._receipts: dict[str, Receipt] = {}
+        self.answers: dict[str, bytes] = {}
+        """What HJ 212 stations that speak MQTT are to be answered now that a batch is committed: sensor → frames."""
         self.totals: Counter[str] = Counter()
         """What this process has committed, under the names of `intake.COUNTERS`, and `leads`."""
 
@@ -69,7 +72,9 @@ class Writer:
         """
         self._receipts = {}
         taken, excess = self._throttle.sift(deliveries)
-        self._store([decode(item.topic, item.payload, item.received_at) for item in taken], excess)
+        messages = [decode(item.topic, item.payload, item.received_at) for item in taken]
+        self._store(messages, excess)
+        self.answers = _answers(taken, messages)
         return self._receipts
 
     def tend(self) -> None:
@@ -192,6 +197,15 @@ class Writer:
             log.error("a dead letter could not be replayed", exc_info=error)
             with self._rt.db.write() as session:
                 session.get_one(DeadLetter, letter_id).status = OPEN
+
+
+def _answers(deliveries: Sequence[Delivery], messages: Sequence[Message]) -> dict[str, bytes]:
+    """Return the frames that answer messages without numbers; those that came over TCP are answered there."""
+    answers: dict[str, bytes] = {}
+    for item, message in zip(deliveries, messages, strict=True):
+        if message.receipt and not message.seq and item.session >= 0 and item.topic.endswith(HJ212):
+            answers[message.sensor] = answers.get(message.sensor, b"") + hj212.answer(message.payload)
+    return answers
 
 
 def as_message(letter: DeadLetter) -> Message:

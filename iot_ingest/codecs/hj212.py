@@ -34,6 +34,11 @@ def understand(topic: str, sensor: str, payload: bytes, received_at: datetime) -
     return understand_body(topic, payload, received_at, sensor, body, numbered=False)
 
 
+def answer(payload: bytes) -> bytes:
+    """Return the platform's answer 9014 to a message that was understood."""
+    return hj212.data_answer(whole_message(payload)[0])
+
+
 def whole_message(payload: bytes) -> list[Packet]:
     """Return the packets of one message, in order.
 
@@ -69,6 +74,8 @@ def _body(packets: Sequence[Packet]) -> Json:
     time = at.isoformat() if at is not None else text
     readings = [reading for content in contents for reading in _readings(content, kind, time)]
     body: dict[str, Json] = {"sensor": first.mn, "readings": readings}
+    if any(packet.wants_answer for packet in packets):
+        body["receipt"] = True
     sent_at = hj212.parse_time(first.qn)
     return body | ({"sent": sent_at.isoformat()} if sent_at is not None else {})
 

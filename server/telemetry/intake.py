@@ -79,9 +79,8 @@ def take_in(
         episodes=sum(change.opened for change in intake.changes),
     )
     raise_counters(session, intake.counts)
-    intake.receipts = make_receipts(
-        session, {message.sensor for message in messages if message.receipt} & sensors.keys()
-    )
+    asking = {message.sensor for message in messages if message.receipt and message.seq}
+    intake.receipts = make_receipts(session, asking & sensors.keys())
     return intake
 
 

@@ -7,6 +7,7 @@ from marshmallow import Schema, fields, validate
 
 from schemas.kinds.base import MAX_LABEL_CHARS, REGION
 from server.directory import importing, versions
+from server.directory.bodies import add_body, list_bodies
 from server.directory.contents import differences
 from server.directory.lifecycle import DIRECTORY, PEOPLE_DO, PUBLISHED
 from server.directory.models import DirectoryVersion, SupervisionBody
@@ -165,7 +166,7 @@ class SupervisionBodyList(Schema):
 @blp.response(200, SupervisionBodyList)
 def bodies(query: dict[str, Any]) -> dict[str, Any]:
     """List the bodies that implement checklists."""
-    return {"bodies": versions.list_bodies(session(), **query)}
+    return {"bodies": list_bodies(session(), **query)}
 
 
 @blp.route("/bodies", methods=["POST"])
@@ -177,7 +178,7 @@ def enter_body(body: dict[str, Any]) -> SupervisionBody:
     """Enter a body that implements checklists."""
     versions.check_editor(principal(), body["department"])
     made = SupervisionBody(**body)
-    versions.add_body(session(), runtime(), made, author=principal().subject)
+    add_body(session(), runtime(), made, author=principal().subject)
     return made
 
 

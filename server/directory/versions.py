@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
-from schemas.identifiers import USCC_LENGTH, check_uscc
+from schemas.identifiers import USCC_LENGTH
 from server.audit.service import record_event
 from server.directory.contents import ITEMS, REGISTERS, Content, check_content, differences
 from server.directory.lifecycle import (
@@ -28,7 +28,7 @@ from server.errors import Problem
 from server.knowledge.service import check_links
 from server.records.models import ServerState
 from server.runtime import Runtime
-from server.web.principal import Principal, in_scope
+from server.web.principal import Principal, covers
 
 PROVINCE = "42"
 MAX_VERSIONS = 10_000
@@ -62,7 +62,7 @@ def check_editor(caller: Principal, department: str) -> None:
     Raises:
         Problem: `forbidden`.
     """
-    if not in_scope(caller, PROVINCE, department):
+    if not covers(caller, PROVINCE, department):
         raise Problem("forbidden", detail=f"the directory of {department} is edited by that department of the province")
 
 
@@ -303,24 +303,3 @@ def _record(
 ) -> None:  # fmt: skip
     detail = {"code": version.code, "version": version.version, "reason": reason, **more}
     record_event(session, rt, author, f"directory.{action}", REGISTERS[version.register], version.id, detail)
-
-
-def add_body(session: Session, rt: Runtime, body: SupervisionBody, *, author: str) -> None:
-    """Enter a body that implements checklists.
-
-    Raises:
-        Problem: `invalid-field` for a wrong code, `conflict` for a known one.
-    """
-    if reason := check_uscc(body.uscc):
-        raise Problem("invalid-field", field="uscc", detail=reason)
-    if session.get(SupervisionBody, body.uscc) is not None:
-        raise Problem("conflict", field="uscc", detail="this body is known already")
-    session.add(body)
-    detail = {"fields": {name: [None, getattr(body, name)] for name in ("name", "department", "region")}}
-    record_event(session, rt, author, "directory.body", "body", body.uscc, detail)
-
-
-def list_bodies(session: Session, *, after: str = "", limit: int = 50) -> list[SupervisionBody]:
-    """Return the bodies in order of code."""
-    query = select(SupervisionBody).where(SupervisionBody.uscc > after)
-    return list(session.execute(query.order_by(SupervisionBody.uscc).limit(limit)).scalars())

@@ -21,7 +21,7 @@ from server.prooflog import service as prooflog
 from server.prooflog.models import Leaf
 from server.records.service import server_state
 from server.runtime import Runtime
-from server.web.principal import Principal, in_scope
+from server.web.principal import Principal, covers
 from sync.acts import encode
 from sync.cursors import Cursor, CursorError, encode_cursor, open_cursor
 from sync.digest import SetDigest, digest_of
@@ -122,7 +122,7 @@ def _scope(caller: Principal) -> str:
 
 
 def _visible(caller: Principal, row: Behavior) -> bool:
-    return in_scope(caller, row.region, row.department)
+    return covers(caller, row.region, row.department)
 
 
 def _with_behaviors(session: Session, found: Sequence[Leaf]) -> Iterable[tuple[Leaf, Behavior]]:

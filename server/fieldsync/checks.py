@@ -14,7 +14,7 @@ from server.inspections.lifecycles import OFFICE_STATES
 from server.records.lines import Placement, policies_of
 from server.records.served import LiveValues
 from server.web.body import parse_json
-from server.web.principal import Principal, in_scope
+from server.web.principal import Principal, covers
 from server.web.problems import first_message
 from sync.acts import DELETE, ActError, Header, all_fields, check_commitments, is_erased, parse_fields, parse_header
 from sync.policies import Policy, Rule, read
@@ -111,7 +111,7 @@ def check_place(caller: Principal, placement: Placement, former: tuple[str, ...]
     """
     if not {*placement.assignees, *former}.isdisjoint(caller.officers):
         return
-    place_ok = in_scope(caller, placement.region, placement.department or caller.department)
+    place_ok = covers(caller, placement.region, placement.department or caller.department)
     if not place_ok or placement.assignees:
         raise Problem("forbidden", field="record", detail="the record lies outside this device's scope")
 

@@ -26,7 +26,7 @@ from server.officers.service import avoidances_of, get_officers
 from server.records.lines import Placement
 from server.records.service import OfficeChange, office_write_many
 from server.runtime import Runtime
-from server.web.principal import Principal, in_scope, require_scope
+from server.web.principal import Principal, covers, require_scope
 
 OFFICERS_PER_TASK = 2
 """At least two certified officers carry out an inspection."""
@@ -191,7 +191,7 @@ def check_scope(session: Session, caller: Principal, orders: Sequence[DispatchOr
         entity = get_entity(session, order.entity)
         for officer in order.officers:
             known = people.get(officer)
-            if known is None or not in_scope(caller, entity.region, known.department):
+            if known is None or not covers(caller, entity.region, known.department):
                 raise Problem("not-found", field="officers", detail="outside your region and department")
 
 

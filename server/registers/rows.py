@@ -13,7 +13,7 @@ from server.db.engine import IN_LIST_LIMIT
 from server.errors import Problem
 from server.registers.definition import BEIJING, Register, RegisterSchema
 from server.registers.tables import JOIN, Row
-from server.web.principal import Principal, in_scope
+from server.web.principal import Principal, covers
 
 Values = dict[str, Any]
 MAX_QUOTED_CHARS = 80
@@ -74,9 +74,9 @@ def check_scope(caller: Principal, values: Mapping[str, Any]) -> None:
         Problem: `invalid-field` naming region or department.
     """
     region, department = str(values.get("region", "")), str(values.get("department", ""))
-    if not in_scope(caller, region, caller.department):
+    if not covers(caller, region, caller.department):
         raise Problem("invalid-field", field="region", detail=f"{region} lies outside your region")
-    if not in_scope(caller, region, department):
+    if not covers(caller, region, department):
         raise Problem("invalid-field", field="department", detail=f"{department or '-'} is not your department")
 
 

@@ -13,9 +13,8 @@ from server.registers.definition import Register
 from server.registers.rows import Values, check_scope, missing_references, plain, unknown_reference
 from server.registers.search import Index, asked_region, check_fragment, fold, name_words, region_words
 from server.runtime import Runtime
-from server.web.principal import Principal, in_scope
-from server.web.scope import in_scope as scope_condition
-from server.web.scope import sees
+from server.web.principal import Principal, covers
+from server.web.scope import in_scope, sees
 
 INDEX = Index("register_search", "subject")
 MAX_SEARCHED_CHARS = 400
@@ -68,7 +67,7 @@ def words_of(register: Register, row: Any) -> set[str]:  # noqa: ANN401 - a row 
 
 def visible(register: Register, caller: Principal) -> ColumnElement[bool]:
     """Return the condition that a caller may see a row."""
-    return true() if register.shared else scope_condition(caller, register.model.region, register.model.department)
+    return true() if register.shared else in_scope(caller, register.model.region, register.model.department)
 
 
 def find(
@@ -249,7 +248,7 @@ def may_change(caller: Principal, row: Any) -> None:  # noqa: ANN401 - a row of 
     Raises:
         Problem: `forbidden`.
     """
-    if not in_scope(caller, row.region, row.department):
+    if not covers(caller, row.region, row.department):
         raise Problem("forbidden", detail="this record is kept by another region or department")
 
 

@@ -36,7 +36,7 @@ def region_prefix(code: str) -> str:
     return code
 
 
-def in_scope(caller: Principal, region: str, department: str) -> bool:
+def covers(caller: Principal, region: str, department: str) -> bool:
     """Tell whether something in `region` (division code) and `department` is the caller's business."""
     return region.startswith(caller.region) and caller.department in ("", department)
 
@@ -47,5 +47,5 @@ def require_scope(caller: Principal, region: str, department: str) -> None:
     Raises:
         Problem: `not-found`.
     """
-    if not in_scope(caller, region, department):
+    if not covers(caller, region, department):
         raise Problem("not-found")

@@ -12,7 +12,7 @@ from server.ratings.tokens import issue_token
 from server.runtime import Runtime
 from server.web.auth import COOKIE
 from tests.conftest import FakeClock, SignIn
-from tests.integration.plans.test_draws import Office
+from tests.integration.plans.office import Office
 
 
 @pytest.fixture

@@ -55,6 +55,11 @@ class CentralLink:
         proof = self._attempt(lambda: self._object("/api/v1/proof-log/inclusion", {"index": 0, "size": size}))
         return leaf, [str(step) for step in proof["path"]]
 
+    def rotations(self) -> list[str]:
+        """Return the notes by which the log's keys followed one another, oldest first; raises as `page`."""
+        answer = self._attempt(lambda: self._object("/api/v1/proof-log/key", {}))
+        return [str(note) for note in answer.get("rotations", [])]
+
     def cosign(self, note: bytes) -> None:
         """Hand in a checkpoint with the witness's line; raises as `page`."""
         self._attempt(lambda: self._send("/api/v1/proof-log/cosignatures", note))

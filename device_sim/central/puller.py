@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 from device_sim.central.link import CentralLink
 from device_sim.central.proving import NotTrusted, check_growth, check_head, commitment_of, faults_of
 from device_sim.central.store import CentralStore, StoredBehavior
-from device_sim.central.succession import check_successor
+from device_sim.central.succession import check_successor, key_chain, key_of
 from device_sim.central.witness import Witness
 from device_sim.handheld.link import Refused
 from schemas.exchange import MAX_PAGE_LINES, FeedLineSchema, PageHeadSchema
@@ -54,7 +54,8 @@ class Result:
 class Puller:
     """One central system: its connection, its store, and the public key it was given by hand.
 
-    `load_key` is called when the first head is to be checked: a log that has no leaf yet may have no key either.
+    Later keys are followed from that one, as long as each was signed for by the one before it. `load_key` is called
+    when the first head is to be checked: a log that has no leaf yet may have no key either.
     """
 
     def __init__(
@@ -170,18 +171,24 @@ class Puller:
         size, root = self.store.newest_head()
         if (head["size"], head["root"]) == (size, root):
             return True
-        if self._key is None or head["origin"] != self._key.name or head["key_id"] != self._key.key_id().hex():
-            self._key = self._load_key()  # a rotated key, and a successor's, are handed over like the first one
+        if self._key is None or key_of(head, [self._key]) != self._key:
+            given = self._load_key()  # another one may have been handed over since
+            self._key = given if key_of(head, [given]) == given else self._followed(given, head)
         check_head(head, self._key)
         trusted = self.store.get("verifier")
         if trusted and parse_verifier_key(trusted).name != self._key.name:
             leaf, proof = self.link.first_leaf(head["size"])
-            check_successor((size, root), parse_verifier_key(trusted), head, leaf, proof)
+            keys = key_chain(parse_verifier_key(trusted), self.link.rotations())
+            check_successor((size, root), keys, head, leaf, proof)
             self._closed = True
         elif size:
             path = self.link.consistency(size, head["size"]) if head["size"] > size else []
             check_growth(size, root, head, path)
         return False
+
+    def _followed(self, given: VerifierKey, head: Mapping[str, Any]) -> VerifierKey:
+        """Return the key of a head if notes lead to it from the one that was handed over, else the latter."""
+        return key_of(head, key_chain(given, self.link.rotations())) or given
 
     def _trust(self) -> None:
         """Remember whose heads are kept; those of a closed log give way to its successor's."""

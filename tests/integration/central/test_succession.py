@@ -1,14 +1,20 @@
 """The central system over a server's lives: a closed log is followed by its successor, or not believed."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from device_sim.central.proving import NotTrusted
+from device_sim.central.puller import Puller
 from server.errors import Problem
+from server.prooflog.keys import load_key
 from server.prooflog.models import PendingLeaf
+from server.prooflog.rotation import rotate_key
 from server.prooflog.succession import HEAD_FILE, keep_head
 from server.restoring import NewLife, back_up, begin_new_life, put_back
+from sync.checkpoints import VerifierKey
 from tests.integration.central.test_puller import World, world
 
 __all__ = ["world"]
@@ -79,6 +85,56 @@ def test_a_successor_of_something_else_is_not_believed(
         monkeypatch.setattr(world.link, "first_leaf", lambda _size, wrong=wrong: wrong)
         with pytest.raises(NotTrusted, match=reason):
             world.pull()
+
+
+def pulling_by(world: World, key: VerifierKey) -> World:
+    """The same central system, which is never handed another key than this one."""
+    return replace(world, puller=Puller(world.link, world.store, lambda: key))
+
+
+def test_a_rotated_key_is_followed(world: World) -> None:
+    """From the key that was handed over once, over any number of rotations."""
+    central = pulling_by(world, load_key(world.rt.settings).verifier)
+    for _ in range(3):
+        world.write(1)
+        assert central.pull() == 1
+        rotate_key(world.rt)
+    assert central.puller.result().ok
+
+
+def test_a_key_that_nobody_signed_for_is_not_believed(world: World) -> None:
+    """The note of a rotation, changed on the way, leads nowhere."""
+    central = pulling_by(world, load_key(world.rt.settings).verifier)
+    world.write(1)
+    central.pull()
+    rotate_key(world.rt)
+    world.write(1)
+
+    def tamper(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if not request.url.path.endswith("/proof-log/key"):
+            return response
+        return httpx.Response(200, content=response.content.replace(b"log-key-v1", b"log-key-v2"))
+
+    world.between.tamper = tamper
+    with pytest.raises(NotTrusted, match="cannot be followed"):
+        central.pull()
+
+
+def test_a_log_closed_after_a_rotation_is_followed(world: World, tmp_path: Path) -> None:
+    """What was closed is signed by a key that was never handed over, and the successor by that key too."""
+    central = pulling_by(world, load_key(world.rt.settings).verifier)
+    world.write(3)
+    central.pull()
+    backup = tmp_path / "backup.db"
+    back_up(world.rt, backup)
+    rotate_key(world.rt)
+    world.write(2)
+    keep_head(world.rt)
+    put_back(world.rt, backup)
+    assert begin_new_life(world.rt, "").log_closed
+    world.write(1)
+    assert central.pull() == 4
+    assert central.puller.result().ok
 
 
 def test_a_note_of_another_key_is_refused(world: World, tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ def sort(session: Session, sensors: Mapping[str, SensorEntry], messages: Sequenc
 def _take_up(line: Line) -> bool:
     """Add a line's messages, in the order of their numbers; False, with the line spoilt, if one is not ordinary."""
     messages, complete_seq = line.messages, line.complete_seq
-    if len(messages) > 1 and all(message.seq for message in messages):
+    numbers = [message.seq or 0 for message in messages]
+    if 0 not in numbers and numbers != sorted(numbers):
         messages.sort(key=_seq)
     for message in messages:
         if message.seq and message.seq <= line.complete_seq and not message.refusals:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
+from device_sim.handheld.damaged import DAMAGED, is_whole, names_content, note_damaged, noted_damaged
 from device_sim.handheld.journal import JournalWriter
 from device_sim.handheld.link import Again, Link, Refused, base64url, decoded
 from device_sim.handheld.store import HandheldStore, PendingSegment, Receipt, StoredAct
-from sync.acts import ActError, ActParts, check_commitments, parse_header
-from sync.dots import Dot, parse_dot
+from sync.dots import Dot
 from sync.journal import MAX_SEGMENT_ACTS, MAX_SEGMENT_BYTES, SEGMENT_TYPE, SegmentHead
-from sync.merge import Verdict
 
 PUSH_PATH = "/api/v1/sync/push"
-DAMAGED = "damaged"
-"""Name of the stored value that lists acts to be sent again."""
 PENDING_HEADER = "Fieldproof-Pending"
 SEGMENT_ACTS = 200
 SEGMENT_BYTES = 1024 * 1024
@@ -63,8 +59,7 @@ class Pusher:
 
     def _send_again(self) -> None:
         """Send acts again, once, whose content did not arrive as it was written."""
-        for text in json.loads(self.store.get(DAMAGED) or "[]"):
-            dot = parse_dot(text)
+        for dot in noted_damaged(self.store):
             acts = self.store.acts(dot.journal, dot.seq - 1, 1)
             if acts and is_whole(acts[0].parts):
                 body = self._signed(acts) + acts[0].parts.line()
@@ -110,9 +105,8 @@ class Pusher:
         with self.store.saving():
             self.store.confirm(receipts)
             self.store.drop_segment(segment.journal)
-            damaged = [str(receipt.dot) for receipt in receipts if names_content(receipt)]
-            if damaged:
-                self.store.put(DAMAGED, json.dumps([*json.loads(self.store.get(DAMAGED) or "[]"), *damaged]))
+            spoiled = [one for one in receipts if names_content(one.verdict, decoded(one.line).get("problem"))]
+            note_damaged(self.store, (one.dot for one in spoiled))
         self.link.counts["segments"] += 1
         self.on_epoch(epoch)
         return len(receipts)
@@ -159,20 +153,3 @@ def receipt_of(line: bytes) -> Receipt:
         return Receipt(dot, str(members["act"]), str(members["verdict"]), int(members["position"]), line)
     except (KeyError, TypeError, ValueError) as error:
         raise Again("a line of the reply is no receipt") from error
-
-
-def names_content(receipt: Receipt) -> bool:
-    """Whether an act was quarantined for a part as a whole: it may have been damaged on the way."""
-    if receipt.verdict != Verdict.QUARANTINED:
-        return False
-    found = decoded(receipt.line).get("problem")
-    return isinstance(found, dict) and found.get("field") in ("body", "personal")
-
-
-def is_whole(parts: ActParts) -> bool:
-    """Whether an act's parts are here as its header commits to them."""
-    try:
-        check_commitments(parse_header(json.loads(parts.header)), parts)
-    except ActError:
-        return False
-    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from device_sim.handheld.damaged import found_so_now, names_content, note_damaged
 from device_sim.handheld.link import Again, Link, Refused, decoded
 from device_sim.handheld.store import HandheldStore
 from sync.dots import Dot
@@ -39,6 +40,8 @@ class StatusReader:
             if len(page) < 2:
                 return changed
             with self.store.saving():
+                spoiled = [line["seq"] for line in page[1:] if names_content(line["status"], line.get("problem"))]
+                note_damaged(self.store, found_so_now(self.store, journal, spoiled))
                 for line in page[1:]:
                     self.store.set_status(Dot(journal, line["seq"]), line["status"], line["position"])
                 self.store.put(f"status:{journal}", str(page[0]["after"]))

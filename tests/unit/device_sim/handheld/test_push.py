@@ -6,9 +6,11 @@ import httpx
 import pytest
 
 from device_sim.handheld.client import Handheld
+from device_sim.handheld.damaged import is_whole
 from device_sim.handheld.link import Refused, Unreachable
-from device_sim.handheld.push import Pusher, is_whole
+from device_sim.handheld.push import Pusher
 from sync.acts import ActParts
+from sync.dots import Dot
 from sync.journal import parse_segment_head
 from tests.unit.device_sim.handheld.conftest import (
     INSPECTION,
@@ -84,6 +86,26 @@ def test_an_act_that_was_damaged_on_the_way_is_sent_again_once(handheld: Handhel
     assert [(head.first, head.last) for head in heads] == [(1, 2), (1, 1)]
     assert is_whole(act.parts)
     assert not is_whole(ActParts(act.parts.header, b"{}", b""))
+
+
+def test_an_act_that_was_found_damaged_later_is_sent_again_once(handheld: Handheld, platform: FakePlatform) -> None:
+    """Beyond a gap it was held; its status names the part when the gap is filled. Other faults are no damage."""
+    write(handheld, "a", "b", "c")
+    handheld.push()
+    journal = handheld.store.journals()[0]
+    with handheld.saving():
+        for seq in (2, 3):
+            handheld.store.set_status(Dot(journal, seq), "held", 0)
+    fault = {"code": "invalid-field", "field": "personal"}
+    platform.statuses = [
+        {"seq": 2, "status": "quarantined", "position": 60, "problem": fault},
+        {"seq": 3, "status": "quarantined", "position": 61, "problem": fault | {"field": "scene"}},
+    ]
+    assert handheld.refresh_statuses() == 2
+    for _ in range(2):
+        handheld.push()
+    heads = [parse_segment_head(json.loads(body.split(b"\n")[0])) for body in platform.sent("POST", PUSH)]
+    assert [(head.first, head.last) for head in heads] == [(1, 3), (2, 2)]
 
 
 def test_a_killed_handheld_sends_the_same_bytes_after_its_restart(

@@ -22,13 +22,14 @@ from sqlalchemy import select
 
 from device_sim.handheld.journal import ActRefused
 from device_sim.handheld.link import Refused, Unreachable
+from device_sim.handheld.reconciling import Reconciler
 from server.devices.models import Device
 from server.fieldsync import snapshots
 from server.inspections.models import Inspection
 from server.records.models import Act, SyncedRecord
 from server.worker import STEPS
 from tests.simulation import promises
-from tests.simulation.devices import YEARS_TO_2035_MS, DeviceCrash, SimDevice
+from tests.simulation.devices import YEARS_TO_2035_MS, DeviceCrash, SimDevice, agrees_by_its_feed
 from tests.simulation.field_work import FieldWork
 from tests.simulation.in_process import CRASH_AFTER, CRASH_BEFORE, PINS, Platform, ServerCrash, SimClock, fast_folder
 from tests.simulation.lifecycle import Lifecycle, check_erasures, check_handed_in, check_wiped
@@ -75,7 +76,11 @@ def run_seed(seed: int, steps: int = DEFAULT_STEPS) -> Outcome:
         faults.append("".join(traceback.format_exception(exception)))
 
     try:
-        with got_request_exception.connected_to(remember), patch.object(snapshots, "MIN_RECORDS", SNAPSHOT_RECORDS):
+        with (
+            got_request_exception.connected_to(remember),
+            patch.object(snapshots, "MIN_RECORDS", SNAPSHOT_RECORDS),
+            patch.object(Reconciler, "agrees", agrees_by_its_feed),
+        ):
             simulation = Simulation(folder, seed, outcome.log)
             simulation.run(steps)
         outcome.digest = simulation.digest()

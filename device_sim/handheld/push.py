@@ -40,6 +40,7 @@ class Pusher:
         """
         confirmed = 0
         forks = 0
+        parents: set[str] = set()
         while True:
             journal = next((one for one in self.store.journals() if self.store.unconfirmed_acts(one, 1)), None)
             if journal is None:
@@ -49,6 +50,10 @@ class Pusher:
             try:
                 confirmed += self._send(segment, acts)
             except Refused as error:
+                parent = self._forgotten_parent(segment, error)
+                if parent is not None and parent not in parents:
+                    parents.add(parent)
+                    continue
                 if error.code != "journal-fork" or forks >= MAX_FORKS:
                     raise
                 forks += 1
@@ -128,6 +133,16 @@ class Pusher:
         if [(receipt.dot, receipt.act_hash) for receipt in receipts] != [(act.dot, act.hash) for act in acts]:
             raise Again("the receipts are not for these acts")
         return str(decoded(first).get("epoch", "")), receipts
+
+    def _forgotten_parent(self, segment: PendingSegment, refusal: Refused) -> str | None:
+        """The parent of a segment's journal, if a restored server has lost it: its acts are pushed again before."""
+        parent = self.store.parent_of(segment.journal)
+        if parent is None or not str(refusal.problem.get("field")).startswith("parent."):
+            return None
+        with self.store.saving():
+            self.store.drop_segment(segment.journal)
+            self.store.begin_anew(parent.journal, 0)
+        return parent.journal
 
     def _last_common(self, segment: PendingSegment, refusal: Refused) -> int | None:
         """The last act that both sides have, or None when older acts must be pushed again to find it.

@@ -197,6 +197,8 @@ class FieldWork:
         except (Again, httpx.RequestError) as error:
             return f"pushing {head.first} to {head.last} ahead failed: {error}"
         except Refused as error:
+            if str(error.problem.get("field")).startswith("parent."):
+                return f"pushing {head.first} to {head.last} ahead: its parent is not there"
             if error.code != "journal-fork":
                 raise
             return f"pushing {head.first} to {head.last} ahead: fork"

@@ -106,6 +106,43 @@ def test_a_restored_server_gets_everything_back(platform: Platform, handheld: Ma
     assert faults(rt) == []
 
 
+def test_a_restored_server_that_lost_the_parent_of_a_journal_gets_both(
+    platform: Platform, handheld: MakeHandheld, tmp_path: Path
+) -> None:
+    """A restored handheld goes on in a new journal; a server that forgot the first one gets it again, too."""
+    rt = platform.rt
+    device = handheld()
+    work = dispatched(platform, 3)
+    device.pull()
+    back_up(rt, tmp_path / "backup.db")
+    jobs = visits(device, work, ALONE)
+    jobs[0].carry_out()
+    device.sync()
+    copy = tmp_path / "copy"
+    shutil.copytree(device.store.folder, copy)
+    jobs[1].carry_out()
+    device.sync()
+    device.close()
+    restored = handheld(name=copy.name)
+    jobs = visits(restored, work, ALONE)
+    jobs[2].carry_out()
+    restored.sync()
+    journal = restored.store.journals()[-1]
+    assert restored.store.parent_of(journal) is not None
+    put_back(rt, tmp_path / "backup.db")
+    begin_new_life(rt)
+    jobs[1].carry_out()
+    for _ in range(2):
+        restored.sync()
+    with rt.db.read() as session:
+        kept = {(act.journal, act.seq): act.hash for act in session.query(Act) if act.device}
+    rows = restored.store.db.execute("SELECT journal, seq, hash FROM acts WHERE abandoned = 0").fetchall()
+    own = {(row[0], row[1]): row[2] for row in rows}
+    assert {dot: kept.get(dot) for dot in own} == own
+    assert restored.store.pending_count() == 0
+    assert faults(rt) == []
+
+
 @pytest.mark.parametrize("signed_in", [True, False])
 def test_changes_of_key_that_a_restored_server_has_forgotten_are_made_again(
     platform: Platform, handheld: MakeHandheld, tmp_path: Path, *, signed_in: bool

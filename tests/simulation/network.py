@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -25,6 +25,8 @@ PUSH = "/api/v1/sync/push"
 MAX_IN_FLIGHT = 20
 """Delayed requests kept; past it the oldest is lost."""
 LATENCY_S = 0.05
+DAMAGED = 0.06
+"""How often a push that can be harmed is damaged on the way: one bit of an act, below whatever would notice it."""
 
 
 class Violation(AssertionError):
@@ -122,21 +124,38 @@ class Caller(httpx.Client):
         return answer
 
 
+def damaged(content: bytes, chance: Random) -> tuple[bytes, str]:
+    """Flip a bit in some part of some act of a pushed body; returns the body and the part's name."""
+    lines = content.split(b"\n")
+    place = chance.randrange(1, len(lines) - 1)
+    parts = lines[place].split(b"\t")
+    name, number = chance.choice([(name, i) for i, name in enumerate(("header", "body", "personal")) if parts[i]])
+    spoiled = bytearray(parts[number])
+    spoiled[chance.randrange(len(spoiled))] ^= 1 << chance.randrange(8)
+    parts[number] = bytes(spoiled)
+    lines[place] = b"\t".join(parts)
+    return b"\n".join(lines), name
+
+
 @dataclass
 class Network:
     """All connections to one platform."""
 
     platform: Platform
-    random: random.Random
+    random: Random
     note: Callable[[str], None]
     between: Callable[[str], None]
     """Called before a request of a device is delivered: others may act now, and the device may die."""
+    damage: Random
+    """Chance of its own: runs in which nothing is damaged are as they would be without."""
     faulty: bool = True
     fault_rate: float = 0.15
     in_flight: list[httpx.Request] = field(default_factory=list)
     receipts: dict[tuple[str, int], bytes] = field(default_factory=dict)
     """Every receipt that ever left the server, by dot."""
     requests: int = 0
+    unreadable: set[str] = field(default_factory=set)
+    """Devices of which a request may be refused, since its frame was damaged."""
 
     def client(self, name: str) -> httpx.Client:
         """A client whose requests take this network."""
@@ -190,11 +209,24 @@ class _Wire(httpx.BaseTransport):
         network = self.network
         request.read()
         network.between(self.name)
+        request = self._harmed(request)
         if not network.faulty or network.random.random() >= network.fault_rate:
             return network.deliver(request).arriving()
         fault = network.random.choice(list(Fault))
         network.note(f"  {self.name}: {fault}: {request.method} {request.url.path}")
         return self._suffer(request, fault)
+
+    def _harmed(self, request: httpx.Request) -> httpx.Request:
+        network = self.network
+        push = network.faulty and request.url.path == PUSH and request.content.endswith(b"\n")
+        if not push or network.damage.random() >= DAMAGED:
+            return request
+        content, part = damaged(request.content, network.damage)
+        network.note(f"  {self.name}: {part} damaged")
+        if part == "header" or _marks(content) != _marks(request.content):
+            network.unreadable.add(self.name)
+        headers = [(name, value) for name, value in request.headers.items() if name != "content-length"]
+        return httpx.Request(request.method, request.url, headers=headers, content=content)
 
     def _suffer(self, request: httpx.Request, fault: Fault) -> httpx.Response:
         network = self.network
@@ -234,3 +266,7 @@ class _Wire(httpx.BaseTransport):
         headers = [(name, value) for name, value in reply.headers if name.lower() != "content-length"]
         error = None if silent else httpx.RemoteProtocolError("incomplete body")
         return Reply(reply.status, headers, cut).arriving(error)
+
+
+def _marks(content: bytes) -> int:
+    return content.count(b"\n") + content.count(b"\t")

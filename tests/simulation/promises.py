@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from device_sim.handheld.damaged import is_whole
 from server.behaviors.models import Behavior
 from server.devices.models import Device
 from server.evidence.models import VERIFIED, Evidence
@@ -19,6 +20,7 @@ from server.inspections.models import Inspection
 from server.records.models import Act, Conflict, RecordAssignee, SyncedRecord
 from server.runtime import Runtime
 from server.verifying import verify_everything
+from sync.acts import ActParts
 from tests.simulation.devices import SimDevice
 from tests.simulation.in_process import DEPARTMENT, REGION
 from tests.simulation.network import Violation
@@ -109,10 +111,10 @@ def _check_record(key: Key, record: PlainRecord, world: World) -> None:
 
 def _rightly_held(act: Act, world: World) -> bool:
     """A held act misses a cause: one before it in its journal, a dot it saw, its record or the parent of that."""
+    if any(f"{act.journal}:{before}" not in world.acts for before in range(1, act.seq)):
+        return True  # its content, which may have been damaged, has not been looked at
     erased = world.erased.get(f"{act.journal}:{act.seq}", ())
     plain = plain_act(act.header, act.body, act.personal, act.at_ms, erased)
-    if any(f"{act.journal}:{before}" not in world.acts for before in range(1, act.seq)):
-        return True
     if any(dot not in world.acts or world.acts[dot].status not in (*SETTLED, *RULED) for dot in plain.seen):
         return True
     if (plain.kind, plain.record) in world.rows:
@@ -217,8 +219,14 @@ def check_device(rt: Runtime, world: World, device: SimDevice) -> None:
 
 
 def same_bytes(world: World, act: Act, written: tuple[bytes, bytes, bytes]) -> bool:
-    """Tell whether an act is stored as it was written, but for what was lawfully erased of it."""
+    """Tell whether an act is stored as it was written, but for what was lawfully erased of it.
+
+    One that was damaged on the way may differ in its content, as long as that is in no record.
+    """
     header, body, personal = written
+    parts = ActParts(act.header, act.body, act.personal)
+    if act.header == header and act.status not in SETTLED and not is_whole(parts):
+        return True
     if f"{act.journal}:{act.seq}" in world.erased:
         return act.header == header and act.body in (body, b"") and not act.personal
     return (act.header, act.body, act.personal) == (header, body, personal)

@@ -107,7 +107,8 @@ class Simulation:
         self.checked_twice = seed % CHECKED_TWICE == 0
         self.clock = SimClock()
         self.platform = Platform(folder, seed, self.clock)
-        self.network = Network(self.platform, random.Random(f"network {seed}"), log.append, self._between)
+        chance, damage = random.Random(f"network {seed}"), random.Random(f"damage {seed}")
+        self.network = Network(self.platform, chance, log.append, self._between, damage)
         self.work = FieldWork(self.platform.template, random.Random(f"officers {seed}"))
         self.office = Office(self.platform, self.network, random.Random(f"office {seed}"), log)
         self.life = Lifecycle(self.platform, self.office, random.Random(f"lifecycle {seed}"))
@@ -257,7 +258,9 @@ class Simulation:
         except Refused as error:
             self.log.append(f"  {device.name} is refused: {error}")
             expected = ("unauthenticated", "device-revoked", "device-wiping")
-            if error.code not in (*expected, *(("bad-signature",) if self.platform.restores else ())):
+            if error.code in ("bad-request", "malformed-json") and device.name in self.network.unreadable:
+                self.network.unreadable.discard(device.name)  # it was damaged on the way, and is sent again as it was
+            elif error.code not in (*expected, *(("bad-signature",) if self.platform.restores else ())):
                 raise Violation(f"{device.name} was refused: {error}") from error
         except ActRefused as error:
             raise Violation(f"{device.name} cannot write: {error}") from error

@@ -4,6 +4,8 @@ from marshmallow import Schema, fields, validate
 
 MAX_MISSING = 500
 """Records of one list of missing evidence."""
+MAX_RECEIPTS = 100
+"""Custody receipts asked for in one request."""
 
 
 class EvidenceQuery(Schema):
@@ -164,5 +166,19 @@ class ReceiptOut(Schema):
     """The status of a device's own evidence."""
 
     evidence = fields.String()
-    status = fields.String(metadata={"description": "declared, waiting, verified or rejected"})
+    status = fields.String(metadata={"description": "declared, waiting, verified, rejected, erased or unknown"})
     receipt = fields.Nested(CustodyReceiptOut, allow_none=True)
+
+
+class ReceiptsIn(Schema):
+    """The pieces of evidence whose receipts a device asks for, each once."""
+
+    evidence = fields.List(
+        fields.String(validate=validate.Length(1, 64)), required=True, validate=validate.Length(1, MAX_RECEIPTS)
+    )
+
+
+class ReceiptsOut(Schema):
+    """How far each piece is, in the order in which they were asked for."""
+
+    receipts = fields.List(fields.Nested(ReceiptOut))

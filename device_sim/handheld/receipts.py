@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import httpx
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from device_sim.handheld.link import Link, Refused
+from device_sim.handheld.link import Again, Link, decoded
 from device_sim.handheld.store import EvidenceFile, HandheldStore
 from sync.checkpoints import CheckpointError, parse_verifier_key
 from sync.key_rotation import follow
@@ -24,6 +24,9 @@ from sync.key_rotation import follow
 DOMAIN = b"fieldproof-custody-receipt-v1\n"
 SERVER_KEY = "server_key"
 """Setting: the verifier keys whose receipts count, one a line: the first, and those that followed it."""
+RECEIPTS_PATH = "/api/v1/evidence/receipts"
+ASKED_AT_ONCE = 50
+"""Receipts asked for in one request: a cut costs no more than these, and the server answers up to 100."""
 KEEP_MS = 30 * 86_400_000
 """How long a copy stays after its receipt."""
 TABLE = "custody_receipts"
@@ -48,11 +51,9 @@ class Receipts:
         Raises `UntrustedReceipt` at the first that does not verify, and what the link raises.
         """
         known = {row["id"] for row in self._table.rows}
-        collected = 0
-        for evidence in self.store.evidence(uploaded=True):
-            if evidence.id not in known:
-                collected += self._ask(evidence, now_ms)
-        return collected
+        wanted = [evidence for evidence in self.store.evidence(uploaded=True) if evidence.id not in known]
+        starts = range(0, len(wanted), ASKED_AT_ONCE)
+        return sum(self._ask(wanted[start : start + ASKED_AT_ONCE], now_ms) for start in starts)
 
     def start_over(self) -> None:
         """Forget the receipts of copies that are still here: a restored server may have lost what it signed for."""
@@ -72,19 +73,28 @@ class Receipts:
             deleted += 1
         return deleted
 
-    def _ask(self, evidence: EvidenceFile, now_ms: int) -> bool:
-        path = f"/api/v1/evidence/{evidence.id}/receipt"
-        try:
-            answer: httpx.Response = self.link.attempt(lambda: self.link.request("GET", path))
-        except Refused as error:
-            if error.status == 404:  # a restored server has forgotten the upload: it has to be sent again
-                self.store.keep_evidence(replace(evidence, upload="", offset_bytes=0, uploaded=0))
-                return False
-            raise
-        if answer.json().get("status") == "erased":  # by lawful order: this copy goes too
+    def _ask(self, wanted: Sequence[EvidenceFile], now_ms: int) -> int:
+        ids = [evidence.id for evidence in wanted]
+
+        def request() -> list[dict[str, Any]]:
+            answer = decoded(self.link.request("POST", RECEIPTS_PATH, json={"evidence": ids}).content)
+            found: list[dict[str, Any]] = answer.get("receipts") or []
+            if [one.get("evidence") for one in found] != ids:
+                raise Again("the receipts are not for these files")
+            return found
+
+        answers = self.link.attempt(request)
+        return sum(self._take(evidence, answer, now_ms) for evidence, answer in zip(wanted, answers, strict=True))
+
+    def _take(self, evidence: EvidenceFile, answer: Mapping[str, Any], now_ms: int) -> bool:
+        """Keep the receipt that an answer brings; tells whether it did."""
+        if answer.get("status") == "unknown":  # a restored server has forgotten the upload: it has to be sent again
+            self.store.keep_evidence(replace(evidence, upload="", offset_bytes=0, uploaded=0))
+            return False
+        if answer.get("status") == "erased":  # by lawful order: this copy goes too
             (self.store.evidence_folder / evidence.file_name).unlink(missing_ok=True)
             return False
-        receipt = answer.json().get("receipt")
+        receipt = answer.get("receipt")
         if not isinstance(receipt, dict):
             return False
         row = {name: receipt.get(name, "") for name in ("statement", "signature", "key")} | {"id": evidence.id}

@@ -16,6 +16,8 @@ from schemas.evidence import (
     MissingQuery,
     ReasonIn,
     ReceiptOut,
+    ReceiptsIn,
+    ReceiptsOut,
     TransferIn,
 )
 from server.errors import Problem
@@ -167,10 +169,24 @@ def custody(evidence_id: str) -> dict[str, Any]:
 @blp.response(200, ReceiptOut)
 def receipt(evidence_id: str) -> dict[str, Any]:
     """Tell a device how far its evidence is, with the custody receipt once there is one."""
+    return receipts.receipt(session(), runtime(), evidence_id, _calling_device())
+
+
+@blp.route("/receipts", methods=["POST"])
+@require("device")
+@transactional(read_only=True)
+@blp.arguments(ReceiptsIn)
+@blp.response(200, ReceiptsOut)
+def many_receipts(body: dict[str, Any]) -> dict[str, Any]:
+    """Tell a device the same of several pieces of its evidence at once; nothing is changed."""
+    return {"receipts": receipts.receipts(session(), runtime(), body["evidence"], _calling_device())}
+
+
+def _calling_device() -> str:
     device = principal().device
     if device is None:
         raise Problem("forbidden", detail="only devices get receipts")
-    return receipts.receipt(session(), runtime(), evidence_id, device)
+    return device
 
 
 def _bytes_of(evidence_id: str, media_type: str, kind: str = "") -> Response:

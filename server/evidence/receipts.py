@@ -7,10 +7,10 @@ shows later whether the chain was cut short.
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from server.errors import Problem
@@ -24,6 +24,8 @@ from server.web.body import parse_json
 
 DOMAIN = b"fieldproof-custody-receipt-v1\n"
 """What the signed bytes begin with, before the statement."""
+UNKNOWN = "unknown"
+"""Of a piece that is not this device's, or that nobody has heard of."""
 MAX_ACTS = 20
 """Acts of one record that are searched for its declaration."""
 
@@ -34,14 +36,29 @@ def receipt(session: Session, rt: Runtime, evidence_id: str, device: str) -> dic
     Raises:
         Problem: `not-found`, also for another device's evidence.
     """
-    evidence = session.get(Evidence, evidence_id)
-    upload = finished_upload(session, evidence_id, device)
-    if evidence is None or evidence.device != device:
-        if upload is None:
-            raise Problem("not-found", detail="no such evidence")
-        held = _unapplied(session, upload)
-        return {"evidence": evidence_id, "status": WAITING, "receipt": held and _sign(rt, held)}
-    answer: dict[str, Any] = {"evidence": evidence.id, "status": evidence.status, "receipt": None}
+    (answer,) = receipts(session, rt, [evidence_id], device)
+    if answer["status"] == UNKNOWN:
+        raise Problem("not-found", detail="no such evidence")
+    return answer
+
+
+def receipts(session: Session, rt: Runtime, ids: Sequence[str], device: str) -> list[dict[str, Any]]:
+    """Return the same of several pieces, in their order; the status of what is not this device's is `unknown`."""
+    mine = select(Evidence).where(Evidence.id.in_(ids), Evidence.device == device)
+    rows = {row.id: row for row in session.scalars(mine)}
+    unsettled = (Upload.evidence.in_(ids), Upload.device == device, Upload.state.in_(UNSETTLED))
+    uploads = {row.evidence: row for row in session.scalars(select(Upload).where(*unsettled))}
+    unapplied = _unapplied(session, [uploads[one] for one in ids if one in uploads and one not in rows])
+    return [_answer(rt, one, rows.get(one), uploads.get(one), unapplied.get(one)) for one in ids]
+
+
+def _answer(
+    rt: Runtime, name: str, evidence: Evidence | None, upload: Upload | None, unapplied: dict[str, Any] | None
+) -> dict[str, Any]:
+    if evidence is None:
+        status = UNKNOWN if upload is None else WAITING
+        return {"evidence": name, "status": status, "receipt": unapplied and _sign(rt, unapplied)}
+    answer: dict[str, Any] = {"evidence": name, "status": evidence.status, "receipt": None}
     if evidence.status == DECLARED and upload is not None:
         answer["status"] = WAITING
     if evidence.status == VERIFIED and evidence.verified_at is not None and evidence.act_hash:
@@ -69,28 +86,39 @@ def _of_verified(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _unapplied(session: Session, upload: Upload) -> dict[str, Any] | None:
-    """Return the statement on bytes that fit what a stored act declares, though that act is not applied; else None."""
-    if upload.sha256 is None or upload.sm3 is None or upload.settled_at is not None:
-        return None
-    query = select(Act).where(Act.kind == "evidence", Act.record == upload.evidence, Act.device == upload.device)
-    for act in session.scalars(query.order_by(Act.journal, Act.seq).limit(MAX_ACTS)):
-        fields = _declared_fields(act.body)
-        claimed = Declared(upload.device, fields.get("sha256"), fields.get("sm3"), fields.get("size_bytes"))
-        digest = Digest(upload.sha256, upload.sm3, upload.length_bytes)
-        if claimed.fits(digest):
-            return {
-                "evidence": upload.evidence,
-                "device": upload.device,
-                "act": act.hash,
-                "sha256": upload.sha256,
-                "sm3": upload.sm3,
-                "size_bytes": upload.length_bytes,
-                "verified_at": upload.received_at.isoformat() if upload.received_at else None,
-                "custody_count": 0,
-                "custody_head": "",
-            }
-    return None
+def _unapplied(session: Session, uploads: Sequence[Upload]) -> dict[str, dict[str, Any]]:
+    """Return the statements on bytes that fit what a stored act declares, though that act is not applied, by record."""
+    hashed = {one.evidence: one for one in uploads if one.sha256 and one.sm3 and one.settled_at is None}
+    if not hashed:
+        return {}
+    place = func.row_number().over(partition_by=(Act.record, Act.device), order_by=(Act.journal, Act.seq))
+    some = select(Act.record, Act.device, Act.journal, Act.seq, Act.hash, Act.body, place.label("place"))
+    acts = some.where(Act.kind == "evidence", Act.record.in_(hashed), Act.device == uploads[0].device).subquery()
+    found: dict[str, dict[str, Any]] = {}
+    first = select(acts.c.record, acts.c.hash, acts.c.body).where(acts.c.place <= MAX_ACTS)
+    for record, act_hash, body in session.execute(first.order_by(acts.c.journal, acts.c.seq)):
+        if record not in found and _fits(hashed[record], _declared_fields(body)):
+            found[record] = _of_unapplied(hashed[record], act_hash)
+    return found
+
+
+def _fits(upload: Upload, fields: Mapping[str, Any]) -> bool:
+    claimed = Declared(upload.device, fields.get("sha256"), fields.get("sm3"), fields.get("size_bytes"))
+    return claimed.fits(Digest(str(upload.sha256), str(upload.sm3), upload.length_bytes))
+
+
+def _of_unapplied(upload: Upload, act_hash: str) -> dict[str, Any]:
+    return {
+        "evidence": upload.evidence,
+        "device": upload.device,
+        "act": act_hash,
+        "sha256": upload.sha256,
+        "sm3": upload.sm3,
+        "size_bytes": upload.length_bytes,
+        "verified_at": upload.received_at.isoformat() if upload.received_at else None,
+        "custody_count": 0,
+        "custody_head": "",
+    }
 
 
 def _declared_fields(body: bytes) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from device_sim.handheld.link import Link, Refused
 from device_sim.handheld.receipts import KEEP_MS, SERVER_KEY, Receipts, UntrustedReceipt
 from device_sim.handheld.store import EvidenceFile, HandheldStore
+from schemas.evidence import MAX_RECEIPTS
 from server.evidence.settlement import reconcile_step, sweep_step
 from server.prooflog.keys import rotations
 from server.prooflog.rotation import rotate_key
@@ -115,25 +116,53 @@ def test_stored_act_must_declare_these_bytes(client: FlaskClient, rt: Runtime, t
     }
 
 
+def test_several_are_asked_for_at_once(
+    client: FlaskClient, rt: Runtime, tus: Tus, device_headers: MakeHeaders, declared: Declare
+) -> None:
+    """In their order, each as when asked for alone; what is not the device's is unknown, and there is a limit."""
+    other, nobody = EVIDENCE[:-1] + "2", EVIDENCE[:-1] + "3"
+    declared()
+    tus.send(PHOTO)
+    declared(b"late", record=other)
+    alone = json_of(client.get(RECEIPT, headers=tus.headers))
+
+    def ask(*ids: str, device: str = "d1") -> list[dict[str, Any]]:
+        answer = client.post(f"{URL}/receipts", json={"evidence": list(ids)}, headers=device_headers(device))
+        return list(json_of(answer)["receipts"])
+
+    assert ask(other, EVIDENCE, nobody, EVIDENCE) == [
+        {"evidence": other, "status": "declared", "receipt": None}, alone,
+        {"evidence": nobody, "status": "unknown", "receipt": None}, alone,
+    ]  # fmt: skip
+    assert alone["receipt"] is not None
+    assert [one["status"] for one in ask(EVIDENCE, other, device="d2")] == ["unknown", "unknown"]
+    for wrong in ([], ["x"] * (MAX_RECEIPTS + 1), [3], None):
+        answer = client.post(f"{URL}/receipts", json={"evidence": wrong}, headers=tus.headers)
+        assert problem_of(answer)[:2] == (422, "invalid-field")
+
+
 class DeviceLink:
     """A device's link straight into the application."""
 
     def __init__(self, client: FlaskClient, headers: dict[str, str]) -> None:
         self.client, self.headers = client, headers
         self.change: Callable[[dict[str, str]], None] = lambda _receipt: None
+        self.requests = 0
 
-    def attempt(self, do: Callable[[], httpx.Response]) -> httpx.Response:
+    def attempt(self, do: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
         """Once."""
         return do()
 
-    def request(self, method: str, path: str) -> httpx.Response:
+    def request(self, method: str, path: str, **sent: Any) -> httpx.Response:  # noqa: ANN401 - as httpx takes it
         """Ask the application."""
-        response = self.client.open(path, method=method, headers=self.headers)
+        self.requests += 1
+        response = self.client.open(path, method=method, headers=self.headers, **sent)
         body = json_of(response)
         if response.status_code >= 400:
             raise Refused(response.status_code, body)
-        if body.get("receipt"):
-            self.change(body["receipt"])
+        for one in body["receipts"]:
+            if one["receipt"]:
+                self.change(one["receipt"])
         return httpx.Response(response.status_code, json=body)
 
 

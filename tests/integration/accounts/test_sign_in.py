@@ -52,7 +52,7 @@ def test_passwords_are_kept_slowly(rt: Runtime, platforms_password_hash: str, mo
         made = add_account(session, rt, NewAccount("wang", PASSWORD, "operator", "样例", "420000"), actor="test")
         stored = session.get_one(Account, made).password_hash
     method, cost, block, parallel = stored.partition("$")[0].split(":")
-    assert (method, int(cost) >= 2**15, block, parallel) == ("scrypt", True, "8", "1")
+    assert (method, int(cost) >= 2**15, block, parallel) == ("scrypt", True, "8", "3")
 
 
 def test_wrong_passwords_lock_the_account(client: FlaskClient, account: str, clock: FakeClock) -> None:

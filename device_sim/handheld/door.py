@@ -64,18 +64,24 @@ def keep_door_key(store: HandheldStore, key: str) -> None:
 def visit_faults(store: HandheldStore, form: Form, fields: Mapping[str, Any]) -> list[Fault]:
     """Return why a visit may not begin, as far as this handheld knows; the server has the last word.
 
-    Filed is a task, or a planned visit, that the server has served: it had it before. Only visits that this handheld
-    holds are counted.
+    Filed is the visit of a task, or a planned visit, that the server has served: it had it before. Only visits that
+    this handheld holds are counted.
     """
     said = {name: fields.get(name) or form.value(name) for name in ASKED}
     task = str(said["task"] or "")
-    filed = (bool(task) and store.records.get("task", task) is not None) or _is_filed(store, form.record)
+    filed = _is_given_out(store, task, form.record) or _is_filed(store, form.record)
     reason = said["visit_reason"] or (open_form(store, "task", task).value("visit_reason") if task else None)
     found = filing_faults(reason, filed=filed)
     found += door_faults(said["door_code"], said["scan_exemption"], said["entity"], door_verifier(store))
     if is_capped(reason) and not task:  # of a task, the server has seen to it
         found += cap_faults(reason, _visits(store, form.record, said["entity"], said["started_at"]))
     return found
+
+
+def _is_given_out(store: HandheldStore, task: str, inspection: str) -> bool:
+    """Whether the server has served a task, and this is its visit: one task is no plan for a second visit."""
+    served = bool(task) and store.records.get("task", task) is not None
+    return served and open_form(store, "task", task).value("inspection") == inspection
 
 
 def _is_filed(store: HandheldStore, inspection: str) -> bool:

@@ -28,7 +28,6 @@ from server.web.body import parse_json
 from sync.acts import ActParts, check_commitments, parse_header
 from sync.dots import Dot
 from sync.journal import Break, chain_breaks
-from sync.merge import Verdict
 
 CHUNK = 1_000
 """Rows read at a time: memory stays bounded on any database."""
@@ -90,9 +89,12 @@ def check_journals(session: Session) -> Check:
 
 
 def _came_so(acts: list[Act], broken: Break) -> bool:
-    """Tell whether a fault is the one for which an act was quarantined: its bytes are kept as they came."""
+    """Tell whether a fault is the one for which an act was quarantined, at once or when a gap before it was filled.
+
+    Its bytes are kept as they came; they are in no record.
+    """
     act = next((act for act in acts if act.seq == broken.seq), None)
-    if act is None or act.verdict != Verdict.QUARANTINED or not act.problem:
+    if act is None or act.status in SETTLED or not act.problem:
         return False
     return str(act.problem.get("field", "")) == broken.reason.partition(":")[0]
 

@@ -94,7 +94,7 @@ def test_what_waits_for_something_else_is_told(
 
 
 def test_beyond_a_gap_it_is_judged_when_the_gap_is_filled(
-    client: FlaskClient, world: World, device: FieldDevice
+    client: FlaskClient, world: World, device: FieldDevice, rt: Runtime
 ) -> None:
     """Damaged, it is held like others there; once it is quarantined, it can be sent again."""
     written(client, world, device, scene="甲")
@@ -103,6 +103,7 @@ def test_beyond_a_gap_it_is_judged_when_the_gap_is_filled(
     assert device.verdicts(client, device.segment(3, acts=[spoiled])) == ["held"]
     device.push(client, device.segment(1, 2))
     assert "quarantined" in statuses(client, device)
+    assert [finding for check in verify_everything(rt) for finding in check.findings] == []
     assert device.verdicts(client, device.segment(3, 3)) == ["held"]
     assert "quarantined" not in statuses(client, device)
 

@@ -69,7 +69,7 @@ def push(
     if fresh:
         if device.revoked_at is not None:
             device.seal(len(fresh))
-            content = {act.seq: revoked_problem() for act in segment.acts}
+            content = {act.seq: _sealed(content[act.seq]) for act in segment.acts}
         corrected = clocks.corrections(session, rt, device, head.reading, _boots(fresh), exchange)
         work = Intake(
             session, rt, caller, RecordBatch(session, rt), segment=segment, content=content, epoch=epoch,
@@ -130,6 +130,11 @@ def _refuse_forks(journal: PushedJournal, segment: Segment, stored: dict[int, St
             detail="the server has other acts under these numbers; continue in a new journal with this parent",
             last_common_seq=common,
         )
+
+
+def _sealed(found: CheckedAct | Problem) -> Problem:
+    """What is said of an act of a revoked device: that it was damaged on the way, else that it came too late."""
+    return found if isinstance(found, Problem) and found.field in ("body", "personal") else revoked_problem()
 
 
 def _boots(acts: Iterable[LinkedAct]) -> set[str]:

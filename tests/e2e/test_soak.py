@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from device_sim.sensors import fleet
+from device_sim.sensors import link
 from device_sim.soak import run as soak_run
 from device_sim.soak.cli import soak_command
 from device_sim.soak.run import Outcome, SoakFailed, SoakPlan, soak
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def test_everything_is_stored_once_under_kills(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ingester and broker are killed while sensors lose, repeat and shuffle messages and lose their power."""
-    monkeypatch.setattr(fleet, "RESEND_S", 0.5)
+    monkeypatch.setattr(link, "RESEND_S", 0.5)
     arguments = ["--readings", "1500", "--sensors", "2", "--kills", "2", "--seed", "11"]
     result = CliRunner().invoke(soak_command, arguments)
     assert result.exit_code == 0, result.output

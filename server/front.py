@@ -32,9 +32,7 @@ def _command_of_another_program(name: str) -> "click.Command | None":
     for entry in distribution("fieldproof").entry_points.select(group=COMMANDS, name=name):
         try:
             command: click.Command = entry.load()
-        except ModuleNotFoundError:
-            return (
-                None  # `simulate` and `soak` live with the tests, which no wheel carries: unknown to `server.cli`, too
-            )
+        except ModuleNotFoundError:  # `simulate` and `soak` live with the tests, which no wheel carries
+            return None
         return command
     return None
